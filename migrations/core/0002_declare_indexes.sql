@@ -1,0 +1,36 @@
+-- Lets a chain declare the indexes that it needs, as rows.
+--
+-- A large table wants CREATE INDEX CONCURRENTLY, which no transaction can run. So scripts declare,
+-- and whoever applies them builds what is missing: the runner, or psql with \gexec.
+
+create table maintenance.required_index (
+    relation regclass not null,
+    name name not null,
+    chain text not null,
+    keys text not null,
+    included text,
+    predicate text,
+    is_unique boolean not null,
+    reason text not null,
+    constraint required_index_pkey primary key (relation, name)
+);
+
+revoke all on table maintenance.required_index from public;
+
+comment on table maintenance.required_index is 'Indexes that the installed chains need.';
+comment on column maintenance.required_index.relation is 'Table to index.';
+comment on column maintenance.required_index.name is
+    'Name of the index, in the schema of its table.';
+comment on column maintenance.required_index.chain is 'Chain that declared it.';
+comment on column maintenance.required_index.keys is
+    'Columns or expressions, with their options, as CREATE INDEX takes them.';
+comment on column maintenance.required_index.included is 'Further columns that the index carries.';
+comment on column maintenance.required_index.predicate is
+    'Condition of a partial index; null where it has every row.';
+comment on column maintenance.required_index.is_unique is 'Whether the keys must be unique.';
+comment on column maintenance.required_index.reason is
+    'What the index is for; becomes the comment on the index.';
+
+\ir ../../sql/core/functions/require_index.sql
+\ir ../../sql/core/functions/release_index.sql
+\ir ../../sql/core/views/missing_indexes.sql

@@ -1,0 +1,27 @@
+-- Lets users who forgot their password set a new one.
+
+create table public.password_reset_tokens (
+    id uuid constraint password_reset_tokens_pkey primary key default gen_random_uuid(),
+    user_id uuid not null
+        constraint password_reset_tokens_user_id_fkey references public.users (id) on delete cascade,
+    token_hash text not null constraint password_reset_tokens_token_hash_key unique,
+    expires_at timestamptz not null,
+    used_at timestamptz,
+    created_at timestamptz default now()
+);
+
+comment on table public.password_reset_tokens is 'Secrets that let a user set a new password, once.';
+comment on column public.password_reset_tokens.token_hash is 'Hash of the secret that was sent.';
+comment on column public.password_reset_tokens.expires_at is 'From then on the token is no longer valid.';
+comment on column public.password_reset_tokens.used_at is 'When it was used, once and for all.';
+
+select maintenance.require_index(
+    chain => 'matcha',
+    relation => 'public.password_reset_tokens',
+    name => 'idx_password_reset_tokens_user_id',
+    keys => 'user_id',
+    reason => 'Finds the tokens of a user; deleting a user deletes them.'
+);
+
+insert into maintenance.watched_token (token_type, relation, expires_column, used_column)
+values ('password_reset', 'public.password_reset_tokens', 'expires_at', 'used_at');

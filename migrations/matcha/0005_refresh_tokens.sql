@@ -1,0 +1,28 @@
+-- Keeps users signed in.
+
+create table public.refresh_tokens (
+    id uuid constraint refresh_tokens_pkey primary key default gen_random_uuid(),
+    user_id uuid not null
+        constraint refresh_tokens_user_id_fkey references public.users (id) on delete cascade,
+    token_hash text not null constraint refresh_tokens_token_hash_key unique,
+    device_info text,
+    ip_address text,
+    expires_at timestamptz not null,
+    created_at timestamptz default now(),
+    last_used_at timestamptz default now()
+);
+
+comment on table public.refresh_tokens is 'Secrets that keep a device signed in; used many times.';
+comment on column public.refresh_tokens.token_hash is 'Hash of the secret that the device holds.';
+comment on column public.refresh_tokens.expires_at is 'From then on the token is no longer valid.';
+
+select maintenance.require_index(
+    chain => 'matcha',
+    relation => 'public.refresh_tokens',
+    name => 'idx_refresh_tokens_user',
+    keys => 'user_id',
+    reason => 'Finds the tokens of a user; deleting a user deletes them.'
+);
+
+insert into maintenance.watched_token (token_type, relation, expires_column)
+values ('refresh_tokens', 'public.refresh_tokens', 'expires_at');

@@ -1,0 +1,3 @@
+-- Removes the pictures' addresses, which are lost.
+
+alter table public.users drop column profile_picture_url;

@@ -1,0 +1,38 @@
+-- Adds up what a user knows of one deck.
+--
+-- A card without progress counts towards the deck, and is neither mastered nor due. Figures that
+-- are right already are left alone: no row version, no WAL.
+
+create or replace function public.refresh_deck_progress(p_user_id uuid, p_deck_id uuid)
+returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $function$
+    insert into public.user_deck_progress as progress (
+        user_id, deck_id, total_cards, mastered_cards, cards_due_today, updated_at
+    )
+    select
+        p_user_id,
+        p_deck_id,
+        count(card.flashcard_id),
+        count(known.mastered_at),
+        count(*) filter (where known.next_review_at <= now()),
+        now()
+    from public.deck_flashcards as card
+    left join public.user_card_progress as known
+        on known.user_id = p_user_id
+        and known.flashcard_id = card.flashcard_id
+    where card.deck_id = p_deck_id
+    on conflict (user_id, deck_id) do update
+    set
+        total_cards = excluded.total_cards,
+        mastered_cards = excluded.mastered_cards,
+        cards_due_today = excluded.cards_due_today,
+        updated_at = excluded.updated_at
+    where (progress.total_cards, progress.mastered_cards, progress.cards_due_today)
+        is distinct from (excluded.total_cards, excluded.mastered_cards, excluded.cards_due_today)
+       or progress.updated_at is null;
+$function$;
+
+comment on function public.refresh_deck_progress(uuid, uuid) is
+    'Bring the figures of one user''s progress through one deck up to date.';

@@ -1,0 +1,55 @@
+-- Adds up what a user knows of every deck whose figures have not changed for an hour.
+--
+-- One statement for all decks. Figures that are right already are left alone, so a dashboard that
+-- is loaded again and again reads and does not write. The others are locked in one order, so that
+-- two dashboards of the same user cannot deadlock.
+
+create or replace function public.refresh_stale_deck_progress(p_user_id uuid)
+returns integer
+language sql
+set search_path = pg_catalog, pg_temp
+as $function$
+    with counted as materialized (
+        select
+            stale.deck_id,
+            count(card.flashcard_id) as total_cards,
+            count(known.mastered_at) as mastered_cards,
+            count(*) filter (where known.next_review_at <= now()) as cards_due_today
+        from public.user_deck_progress as stale
+        left join public.deck_flashcards as card on card.deck_id = stale.deck_id
+        left join public.user_card_progress as known
+            on known.user_id = stale.user_id
+            and known.flashcard_id = card.flashcard_id
+        where stale.user_id = p_user_id
+          and (stale.updated_at < now() - interval '1 hour' or stale.updated_at is null)
+        group by stale.deck_id
+    ),
+    wrong as materialized (
+        select counted.*
+        from counted
+        join public.user_deck_progress as progress
+            on progress.user_id = p_user_id
+            and progress.deck_id = counted.deck_id
+        where (progress.total_cards, progress.mastered_cards, progress.cards_due_today)
+                is distinct from
+                (counted.total_cards, counted.mastered_cards, counted.cards_due_today)
+           or progress.updated_at is null
+        order by progress.deck_id
+        for no key update of progress
+    ),
+    corrected as (
+        update public.user_deck_progress as progress
+        set
+            total_cards = wrong.total_cards,
+            mastered_cards = wrong.mastered_cards,
+            cards_due_today = wrong.cards_due_today,
+            updated_at = now()
+        from wrong
+        where progress.user_id = p_user_id
+          and progress.deck_id = wrong.deck_id
+    )
+    select count(*)::integer from counted;
+$function$;
+
+comment on function public.refresh_stale_deck_progress(uuid) is
+    'Bring figures of a user''s decks that are an hour old up to date; returns how many decks were.';

@@ -1,0 +1,60 @@
+-- Sweeps refresh tokens that are of no use any more when new ones arrive.
+--
+-- A token that is dead on arrival goes at once, at every isolation level: nobody else can see it.
+-- Others go when no other transaction sweeps: at most a batch, and none that somebody holds.
+-- Whatever happens, the insert goes on.
+
+create or replace function maintenance.sweep_refresh_tokens()
+returns trigger
+language plpgsql
+security definer  -- the role that inserts tokens needs no right to delete them
+set search_path = pg_catalog, pg_temp
+as $trigger$
+declare
+    v_batch_size integer;
+    v_removed bigint;
+begin
+    if exists (select from inserted where inserted.expires_at < now()) then
+        delete from public.refresh_tokens as token
+        using inserted
+        where token.id = inserted.id
+          and (token.expires_at < now());
+    end if;
+
+    -- close_sweep says what this setting means.
+    if current_setting('maintenance.sweep_' || tg_relid, true) collate "C"
+       > (extract(epoch from clock_timestamp()) * 1000)::bigint::text
+    then
+        return null;
+    end if;
+
+    v_batch_size := maintenance.open_sweep(tg_relid);
+
+    if v_batch_size > 0 then
+        delete from public.refresh_tokens as token
+        where token.ctid = any (array(
+            select expired.ctid
+            from public.refresh_tokens as expired
+            where expired.expires_at < now()
+            order by expired.expires_at  -- keeps to the index, even where most tokens have expired
+            limit v_batch_size
+            for update skip locked
+        ));
+
+        get diagnostics v_removed = row_count;
+        perform maintenance.close_sweep(tg_relid, v_removed);
+    end if;
+
+    return null;
+exception
+    when others then
+        raise log 'sweep of % failed: % (SQLSTATE %)', tg_relid::regclass, sqlerrm, sqlstate;
+        perform set_config('maintenance.sweep_' || tg_relid, '~', true);
+        return null;
+end;
+$trigger$;
+
+revoke all on function maintenance.sweep_refresh_tokens() from public;
+
+comment on function maintenance.sweep_refresh_tokens() is
+    'Trigger: remove a few refresh tokens that are of no use any more.';
