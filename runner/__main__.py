@@ -1,0 +1,7 @@
+"""python -m runner: the same as the command."""
+
+from __future__ import annotations
+
+from runner.cli import main
+
+main()

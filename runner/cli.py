@@ -1,0 +1,67 @@
+"""The command ``runner``: what there is, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from runner import __version__
+from runner.commands import config, demo, schema, server
+from runner.errors import Exit, RunnerError
+from runner.screen import Output, Screen
+
+app = typer.Typer(
+    help="Install, drive and remove housekeeping that lives in PostgreSQL.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demo.demo)
+app.command()(schema.migrate)
+app.command()(schema.rollback)
+app.command()(schema.status)
+app.command()(schema.show)
+app.add_typer(server.db, name="db")
+app.command()(server.psql)
+app.add_typer(config.config, name="config")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pg-maintenance {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def runner(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001: the callback answers
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Install, drive and remove housekeeping that lives in PostgreSQL."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line. Words that it does not know are an error like any other."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        message = error.format_message()
+        wants_json = "--json" in sys.argv or "json" in sys.argv[1:]
+        Screen(Output.JSON if wants_json else Output.TEXT).error(
+            RunnerError(
+                message[:1].lower() + message[1:].rstrip("."),
+                hint=f"See {error.ctx.command_path if getattr(error, 'ctx', None) else 'runner'} --help.",
+                code=Exit.USAGE,
+            )
+        )
+        code = Exit.USAGE
+    except typer.Abort:
+        code = Exit.REFUSED
+    sys.exit(code)

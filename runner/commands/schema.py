@@ -1,0 +1,229 @@
+"""migrate, rollback, status and show: what pg-maintenance has in a database."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runner.commands.options import (
+    DatabaseUrl,
+    Embedded,
+    Format,
+    Json,
+    LockWait,
+    Quiet,
+    Verbose,
+    Yes,
+    answering,
+    database,
+    settings_for,
+)
+from runner.errors import Exit, RunnerError
+from runner.screen import Output, Screen, new_table
+
+if TYPE_CHECKING:
+    from runner.rollback import RollbackPlan
+
+Applications = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--app",
+        metavar="NAME",
+        help="Application to install beside the core; may be repeated. 'none': the core alone.",
+        show_default=False,
+    ),
+]
+
+
+def migrate(
+    app: Applications = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="ID", help="Last migration to apply.", show_default=False)
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be applied; change nothing.")
+    ] = False,
+    lock_wait: LockWait = None,
+    database_url: DatabaseUrl = None,
+    embedded: Embedded = False,
+    output: Format = Output.TEXT,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Bring a database up to date: apply what is pending, build what is missing.
+
+    Without --app, an empty database gets the core and matcha, and one that was migrated before
+    keeps the applications that it has. Without a database, the embedded server is started.
+    """
+    with answering(output, json, quiet=quiet, verbose=verbose) as screen:
+        from runner import api
+        from runner.signals import stop_requests
+
+        settings = settings_for(screen, database_url)
+        url = database(screen, settings, embedded=embedded, may_start=True)
+        with stop_requests(screen.note) as stopped:
+            done = api.migrate(
+                url,
+                applications=app or (),
+                to=to,
+                dry_run=dry_run,
+                terms=api.Terms(
+                    lock_wait=settings.lock_wait if lock_wait is None else lock_wait,
+                    say=screen.say,
+                    stopped=stopped,
+                ),
+            )
+        if dry_run:
+            for one in done.applied:
+                screen.say(f"would apply {one.id}")
+        chains = " and ".join(done.chains)
+        if not (done.applied or done.indexes):
+            screen.say(f"{done.database} is up to date: {chains}")
+        elif not dry_run:
+            screen.say(f"{done.database} has {chains}")
+        screen.document(done)
+
+
+def rollback(
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Undo the last N migrations.")
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="ID", help="Undo what was applied after this migration.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Undo everything; nothing of ours stays.")
+    ] = False,
+    yes: Yes = False,
+    no_backup: Annotated[
+        bool, typer.Option("--no-backup", help="Take no dump, even where data is lost.")
+    ] = False,
+    lock_wait: LockWait = None,
+    database_url: DatabaseUrl = None,
+    embedded: Embedded = False,
+    output: Format = Output.TEXT,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Take migrations back, the newest first.
+
+    It says which data would be lost and asks. If there is any, it dumps the database first, to
+    backup_{database}_{date}_{time}.dump.
+    """
+    with answering(output, json, quiet=quiet, verbose=verbose) as screen:
+        from runner import api
+        from runner.signals import stop_requests
+
+        settings = settings_for(screen, database_url)
+        url = database(screen, settings, embedded=embedded)
+        plan = api.plan_rollback(url, steps=steps, to=to, everything=everything)
+        if not yes:
+            _confirm(screen, plan, dumps=not no_backup)
+        with stop_requests(screen.note) as stopped:
+            done = api.rollback(
+                url,
+                plan,
+                backup_folder=None if no_backup else settings.backup_folder,
+                terms=api.Terms(
+                    lock_wait=settings.lock_wait if lock_wait is None else lock_wait,
+                    say=screen.say,
+                    stopped=stopped,
+                ),
+            )
+        if everything:
+            screen.say(f"{done.database} has nothing of pg-maintenance any more")
+        screen.document({"plan": plan, "done": done})
+
+
+def _confirm(screen: Screen, plan: RollbackPlan, *, dumps: bool) -> None:
+    """Show what a rollback undoes and loses, and go on only with a yes."""
+    for migration_id in plan.scripts:
+        screen.note(f"would roll back {migration_id}")
+    for loss in plan.losses:
+        screen.note(f"would lose {loss.rows:,} rows of {loss.what}")
+    if plan.losses:
+        screen.note("a dump is taken first" if dumps else "NO DUMP is taken")
+    else:
+        screen.note("no row of the application would be lost")
+    if screen.is_json or not sys.stdin.isatty():
+        raise RunnerError(
+            f"rolling back {len(plan.scripts)} migrations of {plan.database} was not confirmed",
+            detail="Nothing was changed.",
+            hint="Say --yes.",
+            code=Exit.REFUSED,
+        )
+    if not typer.confirm(f"Roll back in database {plan.database}?", err=True):
+        raise RunnerError("not confirmed", detail="Nothing was changed.", code=Exit.REFUSED)
+
+
+def status(
+    database_url: DatabaseUrl = None,
+    embedded: Embedded = False,
+    output: Format = Output.TEXT,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say which migrations a database has; exit with 5 unless it is up to date.
+
+    It connects read-only and writes nothing.
+    """
+    with answering(output, json, quiet=quiet, verbose=verbose) as screen:
+        from runner import api
+
+        settings = settings_for(screen, database_url)
+        answer = api.status(database(screen, settings, embedded=embedded))
+        table = new_table("migration", "status", "applied at")
+        for one in answer.scripts:
+            at = f"{one.applied_at:%Y-%m-%d %H:%M:%S %Z}" if one.applied_at else ""
+            table.add_row(one.id, one.status, at)
+        if answer.scripts:
+            screen.table(table)
+        for name in answer.missing_indexes:
+            screen.say(f"index {name} is missing")
+        if answer.is_up_to_date:
+            screen.say(f"{answer.database} is up to date: {' and '.join(answer.chains)}")
+        elif not answer.chains:
+            screen.say(f"{answer.database} has nothing of pg-maintenance: run `runner migrate`")
+        else:
+            screen.say(f"{answer.database} is not up to date: run `runner migrate`")
+        screen.document(answer)
+        if not answer.is_up_to_date:
+            raise typer.Exit(int(Exit.FINDINGS))
+
+
+def show(
+    migration_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="A migration, like matcha/0005_refresh_tokens.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print core and the applications as one text.")
+    ] = False,
+    app: Applications = None,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Print the way back instead.")
+    ] = False,
+    output: Format = Output.TEXT,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Print migrations as plain SQL, their includes expanded, for psql or an SQL editor."""
+    with answering(output, json, verbose=verbose) as screen:
+        from runner import api
+
+        if (migration_id is None) == (not everything):
+            raise RunnerError(
+                "show has to know what",
+                hint="Name a migration, or say --all; `runner status` lists them.",
+                code=Exit.USAGE,
+            )
+        if migration_id is not None:
+            text = api.show(migration_id, rollback=rollback)
+        else:
+            text = api.show_all(app or (), rollback=rollback)
+        screen.say(text.rstrip("\n"))
+        screen.document({"id": migration_id, "rollback": rollback, "sql": text})

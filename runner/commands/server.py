@@ -1,0 +1,135 @@
+"""db and psql: the embedded server, and a prompt on any database."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from runner.commands.options import (
+    DatabaseUrl,
+    Embedded,
+    Format,
+    Json,
+    Quiet,
+    Verbose,
+    Yes,
+    answering,
+    database,
+    settings_for,
+)
+from runner.errors import Exit, RunnerError
+from runner.screen import Output
+
+db = typer.Typer(no_args_is_help=True, help="Start, stop or reset the embedded server.")
+
+DatabaseName = Annotated[
+    str, typer.Option("--database", "-d", metavar="NAME", help="Database on the server.")
+]
+
+
+@db.command()
+def start(
+    output: Format = Output.TEXT, json: Json = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
+    """Start the embedded server; it runs until it is stopped. Prints its URL."""
+    with answering(output, json, quiet=quiet, verbose=verbose) as screen:
+        from runner import api
+
+        server = api.embedded_server()
+        server.start()
+        screen.say(server.url())
+        screen.document({"running": True, "url": server.url()})
+
+
+@db.command()
+def stop(
+    output: Format = Output.TEXT, json: Json = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
+    """Stop the embedded server; its data stays."""
+    with answering(output, json, quiet=quiet, verbose=verbose) as screen:
+        from runner import api
+
+        stopped = api.embedded_server().stop()
+        screen.say("stopped" if stopped else "was not running")
+        screen.document({"running": False, "stopped": stopped})
+
+
+@db.command()
+def reset(
+    yes: Yes = False,
+    output: Format = Output.TEXT,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Stop the embedded server and delete its data."""
+    with answering(output, json, quiet=quiet, verbose=verbose) as screen:
+        from runner import api
+
+        server = api.embedded_server()
+        if not yes and (screen.is_json or not _agreed(f"Delete {server.data}?")):
+            raise RunnerError(
+                "deleting the embedded server's data was not confirmed",
+                detail="Nothing was changed.",
+                hint="Say --yes.",
+                code=Exit.REFUSED,
+            )
+        server.reset()
+        screen.say("deleted")
+        screen.document({"running": False, "deleted": str(server.data)})
+
+
+@db.command()
+def url(
+    name: DatabaseName = "postgres",
+    output: Format = Output.TEXT,
+    json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Start the embedded server if need be, and print the URL of a database on it."""
+    with answering(output, json, verbose=verbose) as screen:
+        from runner import api
+
+        server = api.embedded_server()
+        server.start()
+        screen.say(server.url(name))
+        screen.document({"url": server.url(name)})
+
+
+def psql(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- ARGUMENTS]", help="Arguments for psql.")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--database", "-d", metavar="NAME", help="Database on the embedded server."),
+    ] = None,
+    database_url: DatabaseUrl = None,
+    embedded: Embedded = False,
+    verbose: Verbose = False,
+) -> None:
+    """Open psql on the database; without one, on the embedded server.
+
+    What follows -- goes to psql: runner psql -- -c 'select now()'
+    """
+    with answering(Output.TEXT, json=False, verbose=verbose) as screen:
+        from runner import api
+        from runner.clients import environment, find
+
+        settings = settings_for(screen, database_url)
+        if name is not None:
+            server = api.embedded_server()
+            server.start()
+            target = server.url(name)
+        else:
+            target = database(screen, settings, embedded=embedded, may_start=True)
+        program = find("psql")
+        os.execve(program, [str(program), *(arguments or [])], environment(target))  # noqa: S606
+
+
+def _agreed(question: str) -> bool:
+    import sys
+
+    return sys.stdin.isatty() and typer.confirm(question, err=True)

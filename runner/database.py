@@ -1,0 +1,149 @@
+"""What the runner finds in a database before it touches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from psycopg import errors
+from psycopg.rows import class_row
+
+from runner.connection import literal
+from runner.errors import Exit, RunnerError
+from runner.resources import query
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from runner.scripts import Script
+
+MARKER = "pg-maintenance:"
+"""How the comment on schema maintenance begins when the schema is ours."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The catalog's answer to everything that decides what may be installed."""
+
+    database: str
+    role: str
+    server_version: int
+    is_standby: bool
+    has_schema: bool
+    schema_comment: str | None
+    has_ledger: bool
+    may_create_schema: bool
+    may_create_in_public: bool
+    owns_schema: bool
+    relations: list[str]
+    """Tables and views outside schema maintenance that belong to no extension, qualified."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A script as the ledger has it."""
+
+    migration_id: str
+    checksum: str
+    package_version: str
+    applied_at: datetime
+
+
+@dataclass(frozen=True)
+class MissingIndex:
+    """A declared index that is yet to be built."""
+
+    name: str
+    create_statement: str
+    comment_statement: str
+
+
+@dataclass(frozen=True)
+class State:
+    """The facts, and what the ledger says: nothing where there is no ledger."""
+
+    facts: Facts
+    applied: list[Applied]
+    """In the order in which they were applied."""
+    chosen: list[str]
+    """Chains that ``migrate`` brings up to date here."""
+    missing_indexes: list[MissingIndex]
+
+    @property
+    def is_installed(self) -> bool:
+        return bool(self.applied)
+
+
+def read_state(connection: Connection) -> State:
+    """Read the state of a database; writes nothing.
+
+    Raises RunnerError (refused) when schema maintenance is somebody else's, or was built by psql
+    and never booked, and RunnerError (failed) when the role may not read the ledger.
+    """
+    facts = connection.cursor(row_factory=class_row(Facts)).execute(
+        literal(query("database_state"))
+    ).fetchone()
+    assert facts is not None  # noqa: S101: a select without FROM returns one row
+    if facts.has_schema and not (facts.schema_comment or "").startswith(MARKER):
+        raise RunnerError(
+            f"schema maintenance in database {facts.database} is not ours",
+            detail="Its comment does not say that pg-maintenance made it.",
+            hint="pg-maintenance needs a schema of that name: rename the other one, "
+            "or install into another database.",
+            code=Exit.REFUSED,
+        )
+    if not facts.has_ledger:
+        return State(facts, [], [], [])
+    try:
+        applied = connection.cursor(row_factory=class_row(Applied)).execute(
+            literal(query("applied_scripts"))
+        ).fetchall()
+        chosen = [name for (name,) in connection.execute(literal(query("chosen_chains")))]
+        has_declarations = connection.execute(
+            "select to_regclass('maintenance.missing_indexes') is not null"
+        ).fetchone()
+        missing = (
+            connection.cursor(row_factory=class_row(MissingIndex))
+            .execute(literal(query("missing_indexes")), {"chains": chosen})
+            .fetchall()
+            if has_declarations == (True,)
+            else []
+        )
+    except errors.InsufficientPrivilege as error:
+        raise RunnerError(
+            f"role {facts.role} may not read the ledger of database {facts.database}",
+            detail=error.diag.message_primary,
+            hint="Connect as the role that migrated the database, or as a member of it.",
+        ) from None
+    if not applied:
+        raise RunnerError(
+            f"schema maintenance in database {facts.database} was built with psql",
+            detail="Its ledger is empty, so the runner does not know which scripts were applied.",
+            hint="Go on with psql, or undo the scripts with those under rollback/ and "
+            "run `runner migrate`.",
+            code=Exit.REFUSED,
+        )
+    return State(facts, applied, chosen, missing)
+
+
+def refuse_newer(state: State, known: dict[str, Script]) -> None:
+    """Raise RunnerError when the database has scripts that this package does not know."""
+    unknown = [row for row in state.applied if row.migration_id not in known]
+    if unknown:
+        raise RunnerError(
+            f"database {state.facts.database} is newer than this package",
+            detail=f"It has {unknown[0].migration_id}, from pg-maintenance "
+            f"{unknown[0].package_version}.",
+            hint="Install that version of pg-maintenance or a newer one.",
+            code=Exit.REFUSED,
+        )
+
+
+def changed(state: State, known: dict[str, Script]) -> list[str]:
+    """Return the ids of applied scripts whose text is no longer what was applied."""
+    return [
+        row.migration_id
+        for row in state.applied
+        if row.migration_id in known and known[row.migration_id].checksum != row.checksum
+    ]

@@ -1,0 +1,278 @@
+"""Brings a database up to date: what is pending, whether it may run, and running it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from runner.connection import SESSION, connect, literal, pooled
+from runner.database import MissingIndex, State, changed, read_state, refuse_newer
+from runner.errors import Exit, RunnerError
+from runner.ledger import Ledger, ordered
+from runner.locks import Terms, migration_lock, with_retries
+from runner.resources import query
+from runner.scripts import CORE, Script, chains, released, script, scripts
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+DEFAULT_APPLICATION = "matcha"
+"""What an empty database gets when nobody says which application it is for."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """One script that was applied or rolled back, and how long it took in seconds."""
+
+    id: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """What ``migrate`` did, or in a dry run would do."""
+
+    database: str
+    chains: list[str]
+    applied: list[Done]
+    indexes: list[str]
+    """Names of the indexes that were built."""
+    dry_run: bool
+
+
+def migrate(
+    url: str,
+    *,
+    applications: Sequence[str] = (),
+    to: str | None = None,
+    dry_run: bool = False,
+    terms: Terms = Terms(),  # noqa: B008: frozen
+) -> Migrated:
+    """Apply the pending scripts of core and the chosen applications, and build their indexes.
+
+    ``applications`` are names of chains, or "none" for core alone; empty means those that the
+    database has, or the default one where it has nothing yet. ``to`` is the id of the last script
+    to apply.
+
+    Each script runs in its own transaction, together with its entry in the ledger. Raises
+    RunnerError (refused), with nothing changed, where the database is not fit for it, and Stopped
+    between two scripts when the terms say so.
+    """
+    if pooled(url):
+        raise RunnerError(
+            "this URL leads to a connection pooler",
+            detail="A pooler hands each transaction to another session, and locks with it.",
+            hint="Use the direct URL of the database: on Neon, the host without -pooler.",
+            code=Exit.USAGE,
+        )
+    if dry_run:
+        with connect(url, program="runner migrate", read_only=True) as connection:
+            state = read_state(connection)
+            chosen = _choose(state, applications, to)
+            pending = _pending(state, chosen, to)
+            _preflight(connection, state, pending)
+        return Migrated(
+            state.facts.database, chosen, [Done(one.id, 0.0) for one in pending], [], dry_run=True
+        )
+    with connect(url, program="runner migrate") as connection:
+        connection.execute(literal(SESSION))
+        _refuse_pooler(connection, url)
+        state = read_state(connection)
+        with migration_lock(connection, terms):
+            state = read_state(connection)
+            chosen = _choose(state, applications, to)
+            pending = _pending(state, chosen, to)
+            _preflight(connection, state, pending)
+            if not applications and not state.is_installed:
+                terms.say(f"empty database: installing {' and '.join(chosen)}")
+            applied = [_apply(connection, url, one, chosen, terms) for one in pending]
+            indexes = _build_indexes(connection, url, terms)
+    return Migrated(state.facts.database, chosen, applied, indexes, dry_run=False)
+
+
+def _choose(state: State, applications: Sequence[str], to: str | None) -> list[str]:
+    """Return the chains to bring up to date, core first."""
+    wanted = set(state.chosen) | {CORE}
+    scripts(applications)  # refuses names that do not exist
+    wanted |= {name for name in applications if name in chains()}
+    if to is not None:
+        wanted.add(script(to).chain)
+    if not applications and not state.is_installed:
+        if state.facts.relations:
+            raise _foreign(state)
+        wanted.add(DEFAULT_APPLICATION)
+    return [chain for chain in chains() if chain in wanted]
+
+
+def _foreign(state: State) -> RunnerError:
+    others = len(state.facts.relations) - 1
+    more = f" and {others} more" if others else ""
+    fitting = [
+        chain
+        for chain in chains()
+        if set(state.facts.relations)
+        & {made.name for one in scripts([chain]) for made in one.creates if one.chain == chain}
+    ]
+    return RunnerError(
+        f"database {state.facts.database} has tables of its own ({state.facts.relations[0]}{more}), "
+        "so nothing was installed",
+        detail=f"Some of them are called like those of application {' and '.join(fitting)}."
+        if fitting
+        else None,
+        hint="`--app none` installs the core alone, which touches no table of yours; "
+        f"`--app NAME` adds an application: {', '.join(chains()[1:])}.",
+        code=Exit.REFUSED,
+    )
+
+
+def _pending(state: State, chosen: list[str], to: str | None) -> list[Script]:
+    """Return the scripts to apply, in order."""
+    known = {one.id: one for one in scripts(chains())}
+    refuse_newer(state, known)
+    if edited := changed(state, known):
+        was_released = edited[0] in released()
+        raise RunnerError(
+            f"{edited[0]} is no longer what was applied to database {state.facts.database}",
+            detail="Its text, or that of a file which it includes, was changed afterwards.",
+            hint="Install pg-maintenance again: a released script never changes."
+            if was_released
+            else "A script may change until it is released: undo it with `runner rollback`, or "
+            "start afresh with `runner db reset` on the embedded server.",
+            code=Exit.REFUSED,
+        )
+    applied = {row.migration_id for row in state.applied}
+    plan = ordered(scripts(chosen))
+    if to is not None:
+        last = script(to)
+        plan = [one for one in plan if one.chain in (CORE, last.chain)]
+        after = [one.id for one in plan][plan.index(last) + 1 :]
+        if later := [migration_id for migration_id in after if migration_id in applied]:
+            raise RunnerError(
+                f"database {state.facts.database} is beyond {to}: it has {later[-1]}",
+                hint=f"To go back, use `runner rollback --to {to}`.",
+                code=Exit.USAGE,
+            )
+        plan = plan[: plan.index(last) + 1]
+    return [one for one in plan if one.id not in applied]
+
+
+def _preflight(connection: Connection, state: State, pending: list[Script]) -> None:
+    """Refuse, before anything is changed, what would fail or overwrite half-way."""
+    facts = state.facts
+    if not pending:
+        return
+    if facts.is_standby:
+        raise RunnerError(
+            f"database {facts.database} is a standby and takes no changes",
+            hint="Connect to the primary server.",
+        )
+    creates_in_public = any(made.name.startswith("public.") for one in pending for made in one.creates)
+    for missing, right in (
+        (not facts.has_schema and not facts.may_create_schema, "create a schema"),
+        (facts.has_schema and not facts.owns_schema, "change schema maintenance"),
+        (creates_in_public and not facts.may_create_in_public, "create tables in schema public"),
+    ):
+        if missing:
+            raise RunnerError(
+                f"role {facts.role} may not {right} in database {facts.database}",
+                hint="Connect as the owner of the database: pg-maintenance needs no more than that.",
+            )
+    creates = [made for one in pending for made in one.creates if made.kind != "schema"]
+    existing = connection.execute(
+        literal(query("existing_objects")),
+        {"kinds": [made.kind for made in creates], "names": [made.name for made in creates]},
+    ).fetchall()
+    if existing:
+        kind, name = existing[0]
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        chain = next(
+            one.chain for one in pending if any(made.name == name for made in one.creates)
+        )
+        raise RunnerError(
+            f"{kind} {name}{more} is there already, so application {chain} was not installed",
+            detail="Nothing was changed.",
+            hint="Install it into a database without these, or `--app none` for the core alone.",
+            code=Exit.REFUSED,
+        )
+
+
+def _apply(
+    connection: Connection, url: str, one: Script, chosen: list[str], terms: Terms
+) -> Done:
+    began = time.monotonic()
+
+    def work() -> None:
+        run_script(connection, one.id, one.sql)
+        Ledger(connection).book(one, chosen)
+
+    with_retries(connection, url, one.id, work, terms)
+    done = Done(one.id, time.monotonic() - began)
+    terms.say(f"applied {one.id}")
+    return done
+
+
+def run_script(connection: Connection, name: str, text: str) -> None:
+    """Execute a whole script as it stands, inside the caller's transaction.
+
+    Raises RunnerError with the line at fault when the script fails, or ends the transaction.
+    """
+    try:
+        connection.execute(literal(text))
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        raise
+    except psycopg.Error as error:
+        raise RunnerError(
+            f"{name}: {error.diag.message_primary or error}",
+            detail=_at(text, error) or error.diag.message_detail,
+            hint=error.diag.message_hint,
+        ) from error
+    if connection.info.transaction_status != TransactionStatus.INTRANS:
+        raise RunnerError(
+            f"{name} ends the transaction that it runs in",
+            hint="Remove COMMIT and ROLLBACK: a script and its entry in the ledger go together.",
+        )
+
+
+def _at(text: str, error: psycopg.Error) -> str | None:
+    if not error.diag.statement_position:
+        return None
+    before = text[: int(error.diag.statement_position) - 1]
+    number = before.count("\n")
+    return f"Line {number + 1} of `runner show`: {text.splitlines()[number].strip()}"
+
+
+def _build_indexes(connection: Connection, url: str, terms: Terms) -> list[str]:
+    """Build the declared indexes that are missing, each in its own transaction."""
+
+    def build(index: MissingIndex) -> Callable[[], None]:
+        def work() -> None:
+            connection.execute(literal(index.create_statement))
+            connection.execute(literal(index.comment_statement))
+
+        return work
+
+    missing = read_state(connection).missing_indexes
+    for index in missing:
+        with_retries(connection, url, f"index {index.name}", build(index), terms)
+        terms.say(f"built index {index.name}")
+    return [index.name for index in missing]
+
+
+def _refuse_pooler(connection: Connection, url: str) -> None:
+    """Refuse a pooler that hides behind an ordinary address: two clients, one server session."""
+    with connect(url, program="runner migrate (second connection)") as other:
+        one, two = (
+            session.execute("select pg_backend_pid(), pg_postmaster_start_time()").fetchone()
+            for session in (connection, other)
+        )
+    if one == two:
+        raise RunnerError(
+            "this URL leads to a connection pooler: two connections share one session",
+            hint="Use the direct URL of the database.",
+            code=Exit.USAGE,
+        )

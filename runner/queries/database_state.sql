@@ -1,0 +1,36 @@
+-- Everything that decides whether, and what, the runner may install here. Reads catalogs only.
+select
+    current_database() as database,
+    current_user as role,
+    current_setting('server_version_num')::integer as server_version,
+    pg_is_in_recovery() as is_standby,
+    to_regnamespace('maintenance') is not null as has_schema,
+    obj_description(to_regnamespace('maintenance'), 'pg_namespace') as schema_comment,
+    to_regclass('maintenance.applied_script') is not null as has_ledger,
+    has_database_privilege(current_database(), 'create') as may_create_schema,
+    coalesce(has_schema_privilege(to_regnamespace('public'), 'create'), false) as may_create_in_public,
+    coalesce(
+        pg_has_role((
+            select namespace.nspowner
+            from pg_namespace as namespace
+            where namespace.nspname = 'maintenance'
+        ), 'usage'),
+        true
+    ) as owns_schema,
+    array(
+        select format('%I.%I', namespace.nspname, class.relname)
+        from pg_class as class
+        join pg_namespace as namespace on namespace.oid = class.relnamespace
+        where class.relkind in ('r', 'p', 'v', 'm', 'f')
+          and class.relpersistence <> 't'
+          and namespace.nspname not in ('maintenance', 'information_schema')
+          and namespace.nspname not like 'pg\_%'
+          and not exists (
+              select
+              from pg_depend as dependency
+              where dependency.classid = 'pg_class'::regclass
+                and dependency.objid = class.oid
+                and dependency.deptype = 'e'
+          )
+        order by 1
+    ) as relations

@@ -1,0 +1,1 @@
+delete from maintenance.applied_script where migration_id = %(migration_id)s

@@ -1,0 +1,182 @@
+"""Takes migrations back: which, what would be lost with them, a dump first, and doing it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from runner.backup import Backup, dump
+from runner.connection import SESSION, connect, literal
+from runner.database import State, read_state, refuse_newer
+from runner.errors import Exit, RunnerError
+from runner.ledger import SCHEMA, Ledger
+from runner.locks import Terms, migration_lock, with_retries
+from runner.migrate import Done, run_script
+from runner.scripts import CORE, Script, chains, script, scripts
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Values that a rollback would destroy."""
+
+    what: str
+    """A table, or a column of one, qualified."""
+    rows: int
+    """Rows of the table, or rows that have a value in the column."""
+
+
+@dataclass(frozen=True)
+class RollbackPlan:
+    """What a rollback would undo, newest first, and what would be lost."""
+
+    database: str
+    scripts: list[str]
+    losses: list[Loss]
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """What a rollback did."""
+
+    database: str
+    undone: list[Done]
+    backup: Backup | None
+
+
+def plan_rollback(
+    url: str, *, steps: int | None = None, to: str | None = None, everything: bool = False
+) -> RollbackPlan:
+    """Say what a rollback would undo and lose. Writes nothing.
+
+    Exactly one of the three: ``steps`` scripts, or those applied after ``to``, or ``everything``.
+    Raises RunnerError for a plan that cannot be, or where there is nothing to undo.
+    """
+    if sum((steps is not None, to is not None, everything)) != 1:
+        raise RunnerError(
+            "rollback has to know how far",
+            hint="Say one of --steps N, --to ID (the last one to keep) or --all.",
+            code=Exit.USAGE,
+        )
+    with connect(url, program="runner rollback", read_only=True) as connection:
+        state = read_state(connection)
+        undone = _to_undo(state, steps, to)
+        losses = _losses(connection, undone)
+    return RollbackPlan(state.facts.database, [one.id for one in undone], losses)
+
+
+def rollback(
+    url: str,
+    plan: RollbackPlan,
+    *,
+    backup_folder: Path | None,
+    terms: Terms = Terms(),  # noqa: B008: frozen
+) -> RolledBack:
+    """Carry out ``plan``: each script in its own transaction, together with the ledger.
+
+    ``backup_folder`` is where the dump goes that is taken first when the plan loses anything; None
+    takes none. After the last script there is no schema, and no ledger. Raises RunnerError (refused)
+    when the database has changed since the plan, and Stopped between two scripts.
+    """
+    with connect(url, program="runner rollback") as connection:
+        connection.execute(literal(SESSION))
+        state = read_state(connection)
+        with migration_lock(connection, terms):
+            state = read_state(connection)
+            ids = [row.migration_id for row in reversed(state.applied)]
+            if ids[: len(plan.scripts)] != plan.scripts:
+                raise RunnerError(
+                    f"database {plan.database} has been migrated since the plan was made",
+                    detail="Nothing was changed.",
+                    hint="Run the command again.",
+                    code=Exit.REFUSED,
+                )
+            taken = None
+            if plan.losses and backup_folder is not None:
+                taken = dump(
+                    url,
+                    database=state.facts.database,
+                    server_version=state.facts.server_version,
+                    folder=backup_folder,
+                )
+                terms.say(f"backed up to {taken.file}")
+            undone = [
+                _undo(connection, url, script(migration_id), terms)
+                for migration_id in plan.scripts
+            ]
+    return RolledBack(state.facts.database, undone, taken)
+
+
+def _to_undo(state: State, steps: int | None, to: str | None) -> list[Script]:
+    """Return the scripts to undo, the last applied first: every state on the way has been before."""
+    known = {one.id: one for one in scripts(chains())}
+    refuse_newer(state, known)
+    ids = [row.migration_id for row in reversed(state.applied)]
+    if not ids:
+        raise RunnerError(
+            f"there is nothing to roll back in database {state.facts.database}",
+            detail="pg-maintenance is not installed there.",
+            code=Exit.USAGE,
+        )
+    if steps is not None:
+        if not 1 <= steps <= len(ids):
+            raise RunnerError(
+                f"cannot roll {steps} scripts back: {len(ids)} are applied",
+                hint="`runner status` lists them; --all undoes every one.",
+                code=Exit.USAGE,
+            )
+        ids = ids[:steps]
+    elif to is not None:
+        if script(to).id not in ids:
+            raise RunnerError(
+                f"{to} is not applied in database {state.facts.database}",
+                hint="`runner status` lists what is.",
+                code=Exit.USAGE,
+            )
+        ids = ids[: ids.index(to)]
+    return [known[migration_id] for migration_id in ids]
+
+
+def _losses(connection: Connection, undone: list[Script]) -> list[Loss]:
+    """Count what is in the application's tables and columns that the scripts drop.
+
+    Tables of schema maintenance hold what the scripts put there, and are not counted.
+    """
+    dropped = [one for gone in undone for one in gone.drops]
+    tables = {one.table for one in dropped if one.column is None}
+    losses: list[Loss] = []
+    for one in dropped:
+        if one.table.startswith(f"{SCHEMA}.") or (one.column is not None and one.table in tables):
+            continue
+        counted = sql.SQL("*") if one.column is None else sql.Identifier(one.column)
+        row = connection.execute(
+            sql.SQL("select count({}) from {}").format(
+                counted, sql.Identifier(*one.table.split("."))
+            )
+        ).fetchone()
+        rows = row[0] if row else 0
+        if rows:
+            losses.append(Loss(one.table + (f".{one.column}" if one.column else ""), rows))
+    return losses
+
+
+def _undo(connection: Connection, url: str, one: Script, terms: Terms) -> Done:
+    began = time.monotonic()
+    is_last = one == scripts([CORE])[0]
+
+    def work() -> None:
+        ledger = Ledger(connection)
+        ledger.unbook(one)
+        if is_last:
+            ledger.drop()
+        run_script(connection, f"rollback of {one.id}", one.rollback_sql)
+
+    with_retries(connection, url, one.id, work, terms)
+    terms.say(f"rolled back {one.id}")
+    return Done(one.id, time.monotonic() - began)

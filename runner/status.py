@@ -1,0 +1,94 @@
+"""Says where a database stands, and prints scripts for people who run them themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from runner.connection import connect
+from runner.database import changed, read_state
+from runner.resources import query
+from runner.scripts import chains, script, scripts
+
+
+@dataclass(frozen=True)
+class ScriptStatus:
+    """One script, and how it stands: applied, pending, changed (since), or unknown (to us)."""
+
+    id: str
+    status: str
+    applied_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a database stands."""
+
+    database: str
+    server_version: int
+    """As PostgreSQL's server_version_num: 180006 is 18.6."""
+    chains: list[str]
+    scripts: list[ScriptStatus]
+    missing_indexes: list[str]
+
+    @property
+    def is_up_to_date(self) -> bool:
+        return not self.missing_indexes and all(one.status == "applied" for one in self.scripts)
+
+
+def status(url: str) -> Status:
+    """Compare the ledger of a database with the scripts of the package. Writes nothing.
+
+    A database without anything of ours has every script of core pending.
+    """
+    with connect(url, program="runner status", read_only=True) as connection:
+        state = read_state(connection)
+    known = {one.id: one for one in scripts(chains())}
+    edited = set(changed(state, known))
+    applied = {row.migration_id: row for row in state.applied}
+    lines = [
+        ScriptStatus(
+            row.migration_id,
+            "unknown" if row.migration_id not in known
+            else "changed" if row.migration_id in edited
+            else "applied",
+            row.applied_at,
+        )
+        for row in state.applied
+    ]
+    lines += [
+        ScriptStatus(one.id, "pending", None)
+        for one in scripts(state.chosen)
+        if one.id not in applied
+    ]
+    return Status(
+        state.facts.database,
+        state.facts.server_version,
+        state.chosen,
+        lines,
+        [index.name for index in state.missing_indexes],
+    )
+
+
+def show(migration_id: str, *, rollback: bool = False) -> str:
+    """Return one script, or its rollback, as plain SQL with its includes expanded."""
+    one = script(migration_id)
+    return one.rollback_sql if rollback else one.sql
+
+
+def show_all(applications: Sequence[str] = (), *, rollback: bool = False) -> str:
+    """Return core and the applications as one text for an SQL editor: all of it, or nothing.
+
+    It ends with the statements that build the declared indexes. ``rollback`` gives the way back.
+    """
+    chosen = scripts(applications)
+    ordered = reversed(chosen) if rollback else chosen
+    parts = [
+        f"-- {one.id}{' (rollback)' if rollback else ''}\n\n"
+        + (one.rollback_sql if rollback else one.sql)
+        for one in ordered
+    ]
+    if not rollback:
+        parts.append(query("build_missing_indexes"))
+    return "begin;\n\n" + "\n\n".join(parts) + "\ncommit;\n"
