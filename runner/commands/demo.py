@@ -32,16 +32,16 @@ def demo(
         answer = api.demo(
             api.embedded_server(), tokens=tokens, terms=api.Terms(say=screen.note)
         )
-        screen.say("\nBefore: select * from maintenance.token_growth")
+        screen.say("\nThe token tables: select * from maintenance.token_growth")
         screen.table(_growth(answer.before))
-        screen.say("What would be removed")
+        screen.say("\nWhat would be removed")
         screen.table(_cleaned(answer.would_clean))
-        screen.say(f"select * from cleanup_all_expired_tokens()  -- {answer.clean_seconds:.2f} s")
+        screen.say(f"\nselect * from cleanup_all_expired_tokens()  -- {answer.clean_seconds:.2f} s")
         screen.table(_cleaned(answer.cleaned))
-        screen.say("After")
+        screen.say("\nAfterwards")
         screen.table(_growth(answer.after))
         screen.say(
-            f"select refresh_stale_deck_progress('{answer.learner}')"
+            f"\nselect refresh_stale_deck_progress('{answer.learner}')"
             f"  -- {answer.refreshed_decks} of {answer.stale_decks} stale decks"
         )
         left = answer.dead_on_arrival_left

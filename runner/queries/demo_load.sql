@@ -43,7 +43,7 @@ join public.deck_flashcards as card on card.deck_id = learning.deck_id
 where random() < 0.8;
 
 create temporary table learner as
-select users.id, row_number() over () as place, count(*) over () as learners from public.users;
+select users.id, row_number() over () as place from public.users;
 
 -- Nobody has cleaned up until now: the triggers would have.
 alter table public.password_reset_tokens disable trigger user;
@@ -61,33 +61,33 @@ from (
     select token, now() - random() * interval '60 days' as issued_at
     from generate_series(1, current_setting('demo.tokens')::integer * 70 / 100) as token
 ) as made
-join learner on learner.place = 1 + made.token % learner.learners;
+join learner on learner.place = 1 + made.token % (select count(*) from learner);
 
 insert into public.password_reset_tokens (user_id, token_hash, expires_at, used_at, created_at)
 select
     learner.id,
     md5('reset' || made.token),
     made.issued_at + interval '1 hour',
-    case when random() < 0.6 then made.issued_at + random() * interval '1 hour' end,
+    case when random() < 0.6 then least(made.issued_at + random() * interval '1 hour', now()) end,
     made.issued_at
 from (
     select token, now() - power(random(), 8) * interval '200 days' as issued_at
     from generate_series(1, current_setting('demo.tokens')::integer * 12 / 100) as token
 ) as made
-join learner on learner.place = 1 + made.token % learner.learners;
+join learner on learner.place = 1 + made.token % (select count(*) from learner);
 
 insert into public.email_verification_tokens (user_id, token_hash, expires_at, used_at, created_at)
 select
     learner.id,
     md5('verify' || made.token),
     made.issued_at + interval '1 day',
-    case when random() < 0.8 then made.issued_at + random() * interval '1 day' end,
+    case when random() < 0.8 then least(made.issued_at + random() * interval '1 day', now()) end,
     made.issued_at
 from (
     select token, now() - power(random(), 6) * interval '300 days' as issued_at
     from generate_series(1, current_setting('demo.tokens')::integer * 18 / 100) as token
 ) as made
-join learner on learner.place = 1 + made.token % learner.learners;
+join learner on learner.place = 1 + made.token % (select count(*) from learner);
 
 alter table public.password_reset_tokens enable trigger user;
 alter table public.email_verification_tokens enable trigger user;
