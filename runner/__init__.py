@@ -1,4 +1,4 @@
-"""pg-maintenance: the command that installs, drives and removes housekeeping that lives in PostgreSQL."""
+"""pg-maintenance: installs, drives and removes housekeeping that lives in PostgreSQL."""
 
 from __future__ import annotations
 

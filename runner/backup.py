@@ -44,7 +44,7 @@ def dump(url: str, *, database: str, server_version: int, folder: Path) -> Backu
         ) from None
     try:
         with os.fdopen(descriptor, "wb") as target:
-            _run([pg_dump, "--format=custom"], environment(url), stdout=target)
+            _run([pg_dump, "--format=custom"], environment(url), stdout=target.fileno())
             os.fsync(target.fileno())
         _run([pg_restore, "--list", partial], dict(os.environ), stdout=subprocess.DEVNULL)
         partial.rename(file)
@@ -53,12 +53,12 @@ def dump(url: str, *, database: str, server_version: int, folder: Path) -> Backu
     return Backup(file, file.stat().st_size)
 
 
-def _run(command: list[str | Path], env: dict[str, str], *, stdout: int | object) -> None:
+def _run(command: list[str | Path], env: dict[str, str], *, stdout: int) -> None:
     done = subprocess.run(
         command,
         env=env,
         stdin=subprocess.DEVNULL,
-        stdout=stdout,  # pyright: ignore[reportArgumentType]: a binary file, which typeshed calls IO
+        stdout=stdout,
         stderr=subprocess.PIPE,
         check=False,
     )

@@ -38,7 +38,7 @@ def _version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def runner(
     context: typer.Context,
-    version: Annotated[  # noqa: ARG001: the callback answers
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
@@ -52,12 +52,12 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except typer.TyperException as error:
-        message = error.format_message()
-        wants_json = "--json" in sys.argv or "json" in sys.argv[1:]
+        wants_json = "--json" in sys.argv or "--output json" in " ".join(sys.argv)
+        message = error.format_message().rstrip(".")
         Screen(Output.JSON if wants_json else Output.TEXT).error(
             RunnerError(
-                message[:1].lower() + message[1:].rstrip("."),
-                hint=f"See {error.ctx.command_path if getattr(error, 'ctx', None) else 'runner'} --help.",
+                message[:1].lower() + message[1:],
+                hint="`runner --help` lists the commands, `runner COMMAND --help` their options.",
                 code=Exit.USAGE,
             )
         )

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
@@ -53,7 +54,7 @@ def environment(url: str) -> dict[str, str]:
     given = conninfo_to_dict(url)
     if unknown := [name for name in given if name not in ENVIRONMENT]:
         raise RunnerError(
-            f"the database URL has the parameter {unknown[0]}, which other programs cannot be given",
+            f"other programs cannot be given the parameter {unknown[0]} of the database URL",
             hint="Put it into a service file, and name the service in the URL.",
         )
     return os.environ | {ENVIRONMENT[name]: str(value) for name, value in given.items()}
@@ -70,10 +71,8 @@ def find(program: str, *, server_version: int = 0) -> Path:
     on_path = shutil.which(program)
     places = [Path(on_path)] if on_path else []
     places += sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), reverse=True)
-    try:
+    with suppress(RunnerError):  # no embedded server is installed: one place fewer to look
         places.append(embedded.binaries() / program)
-    except RunnerError:
-        pass  # no embedded server is installed: one place fewer to look
     found: dict[Path, int] = {}
     for place in places:
         if place.is_file() and (version := major(place)) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import LiteralString, cast
 
@@ -51,7 +51,7 @@ def conninfo(url: str) -> str:
     elif separator and scheme.lower() not in ("postgresql", "postgres") and "=" not in scheme:
         raise RunnerError(
             f"{scheme}:// is not a PostgreSQL database",
-            detail="pg-maintenance is PL/pgSQL: it runs inside PostgreSQL 15 to 18 and nowhere else.",
+            detail="pg-maintenance is PL/pgSQL: it runs inside PostgreSQL, 15 or newer.",
             hint="Give a postgresql:// URL, or none at all: `runner demo` brings its own server.",
             code=Exit.USAGE,
         )
@@ -85,7 +85,7 @@ def pooled(url: str) -> bool:
 
 
 @contextmanager
-def connect(url: str, *, program: str, read_only: bool = False) -> Iterator[psycopg.Connection]:
+def connect(url: str, *, program: str, read_only: bool = False) -> Generator[psycopg.Connection]:
     """Open a connection in autocommit mode, or one read-only transaction; close it at the end.
 
     ``program`` is shown to others as the application_name. Raises RunnerError when the server

@@ -81,10 +81,12 @@ def read_state(connection: Connection) -> State:
     Raises RunnerError (refused) when schema maintenance is somebody else's, or was built by psql
     and never booked, and RunnerError (failed) when the role may not read the ledger.
     """
-    facts = connection.cursor(row_factory=class_row(Facts)).execute(
-        literal(query("database_state"))
-    ).fetchone()
-    assert facts is not None  # noqa: S101: a select without FROM returns one row
+    facts = (
+        connection.cursor(row_factory=class_row(Facts))
+        .execute(literal(query("database_state")))
+        .fetchone()
+    )
+    assert facts is not None
     if facts.has_schema and not (facts.schema_comment or "").startswith(MARKER):
         raise RunnerError(
             f"schema maintenance in database {facts.database} is not ours",
@@ -96,9 +98,11 @@ def read_state(connection: Connection) -> State:
     if not facts.has_ledger:
         return State(facts, [], [], [])
     try:
-        applied = connection.cursor(row_factory=class_row(Applied)).execute(
-            literal(query("applied_scripts"))
-        ).fetchall()
+        applied = (
+            connection.cursor(row_factory=class_row(Applied))
+            .execute(literal(query("applied_scripts")))
+            .fetchall()
+        )
         chosen = [name for (name,) in connection.execute(literal(query("chosen_chains")))]
         has_declarations = connection.execute(
             "select to_regclass('maintenance.missing_indexes') is not null"

@@ -57,7 +57,7 @@ class Demo:
     """Rows left of a token that was inserted when it had already expired."""
 
 
-def demo(server: Server, *, tokens: int = 100_000, terms: Terms = Terms()) -> Demo:  # noqa: B008
+def demo(server: Server, *, tokens: int = 100_000, terms: Terms = Terms()) -> Demo:
     """Start the embedded server, make the database ``demo`` anew, fill it and clean it up.
 
     ``tokens`` is how many tokens of all kinds to load, from 100 to ten million. Only the database
@@ -65,7 +65,8 @@ def demo(server: Server, *, tokens: int = 100_000, terms: Terms = Terms()) -> De
     """
     if not 100 <= tokens <= MOST_TOKENS:
         raise RunnerError(
-            f"the demonstration takes 100 to {MOST_TOKENS:,} tokens, not {tokens:,}", code=Exit.USAGE
+            f"the demonstration takes 100 to {MOST_TOKENS:,} tokens, not {tokens:,}",
+            code=Exit.USAGE,
         )
     terms.say("starting the embedded server")
     server.start()
@@ -120,5 +121,5 @@ def _growth(connection: Connection) -> list[TokenCount]:
 
 def _one(connection: Connection, text: str) -> tuple[int, ...]:
     row = connection.execute(literal(text)).fetchone()
-    assert row is not None  # noqa: S101: each of these selects returns a row
+    assert row is not None
     return row

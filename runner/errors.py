@@ -27,7 +27,12 @@ class RunnerError(Exception):
     """
 
     def __init__(
-        self, message: str, *, detail: str | None = None, hint: str | None = None, code: Exit = Exit.FAILED
+        self,
+        message: str,
+        *,
+        detail: str | None = None,
+        hint: str | None = None,
+        code: Exit = Exit.FAILED,
     ) -> None:
         super().__init__(message)
         self.message = message

@@ -80,7 +80,7 @@ class Ledger(PostgresqlPsycopgBackend):
         for table in YOYO_TABLES:
             self._given.execute(sql.SQL("drop table {}").format(sql.Identifier(SCHEMA, table)))
 
-    def connect(self, dburi: str) -> Connection:  # noqa: ARG002
+    def connect(self, dburi: str) -> Connection:
         return self._given
 
     def init_connection(self, connection: Connection) -> None:
@@ -96,7 +96,7 @@ class Ledger(PostgresqlPsycopgBackend):
         )
         return [name for (name,) in rows]
 
-    def transaction(self, rollback_on_exit: bool = False) -> AbstractContextManager[None]:  # noqa: ARG002
+    def transaction(self, rollback_on_exit: bool = False) -> AbstractContextManager[None]:
         return nullcontext()
 
     def ensure_internal_schema_updated(self) -> None:
@@ -151,4 +151,5 @@ def ordered(scripts: Sequence[Script]) -> list[Script]:
         if script.chain in previous:
             migration._depends.add(previous[script.chain])  # noqa: SLF001
         previous[script.chain] = migration
-    return [migration.script for migration in topological_sort(migrations.values())]
+    by_id = {script.id: script for script in scripts}
+    return [by_id[migration.id] for migration in topological_sort(migrations.values())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -73,7 +73,7 @@ class Session:
 
 
 @contextmanager
-def migration_lock(connection: Connection, terms: Terms) -> Iterator[None]:
+def migration_lock(connection: Connection, terms: Terms) -> Generator[None]:
     """Hold the database's migration lock on ``connection``.
 
     The lock is polled and never waited for: a waiting session would hold a snapshot, and CREATE
@@ -145,7 +145,7 @@ def with_retries(
         finally:
             if watcher is not None:
                 watcher.stop()
-        time.sleep(pause * random.uniform(1.0, 1.5))  # noqa: S311: spreads retries, keeps no secret
+        time.sleep(pause * random.uniform(1.0, 1.5))
         pause = min(pause * 2, 1.6)
 
 

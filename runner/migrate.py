@@ -51,7 +51,7 @@ def migrate(
     applications: Sequence[str] = (),
     to: str | None = None,
     dry_run: bool = False,
-    terms: Terms = Terms(),  # noqa: B008: frozen
+    terms: Terms = Terms(),
 ) -> Migrated:
     """Apply the pending scripts of core and the chosen applications, and build their indexes.
 
@@ -119,8 +119,8 @@ def _foreign(state: State) -> RunnerError:
         & {made.name for one in scripts([chain]) for made in one.creates if one.chain == chain}
     ]
     return RunnerError(
-        f"database {state.facts.database} has tables of its own ({state.facts.relations[0]}{more}), "
-        "so nothing was installed",
+        f"database {state.facts.database} has tables of its own, so nothing was installed: "
+        f"{state.facts.relations[0]}{more}",
         detail=f"Some of them are called like those of application {' and '.join(fitting)}."
         if fitting
         else None,
@@ -171,7 +171,9 @@ def _preflight(connection: Connection, state: State, pending: list[Script]) -> N
             f"database {facts.database} is a standby and takes no changes",
             hint="Connect to the primary server.",
         )
-    creates_in_public = any(made.name.startswith("public.") for one in pending for made in one.creates)
+    creates_in_public = any(
+        made.name.startswith("public.") for one in pending for made in one.creates
+    )
     for missing, right in (
         (not facts.has_schema and not facts.may_create_schema, "create a schema"),
         (facts.has_schema and not facts.owns_schema, "change schema maintenance"),
@@ -180,7 +182,7 @@ def _preflight(connection: Connection, state: State, pending: list[Script]) -> N
         if missing:
             raise RunnerError(
                 f"role {facts.role} may not {right} in database {facts.database}",
-                hint="Connect as the owner of the database: pg-maintenance needs no more than that.",
+                hint="Connect as the owner of the database: no more is needed.",
             )
     creates = [made for one in pending for made in one.creates if made.kind != "schema"]
     existing = connection.execute(
@@ -190,9 +192,7 @@ def _preflight(connection: Connection, state: State, pending: list[Script]) -> N
     if existing:
         kind, name = existing[0]
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-        chain = next(
-            one.chain for one in pending if any(made.name == name for made in one.creates)
-        )
+        chain = next(one.chain for one in pending if any(made.name == name for made in one.creates))
         raise RunnerError(
             f"{kind} {name}{more} is there already, so application {chain} was not installed",
             detail="Nothing was changed.",
@@ -201,9 +201,7 @@ def _preflight(connection: Connection, state: State, pending: list[Script]) -> N
         )
 
 
-def _apply(
-    connection: Connection, url: str, one: Script, chosen: list[str], terms: Terms
-) -> Done:
+def _apply(connection: Connection, url: str, one: Script, chosen: list[str], terms: Terms) -> Done:
     began = time.monotonic()
 
     def work() -> None:

@@ -76,13 +76,13 @@ def rollback(
     plan: RollbackPlan,
     *,
     backup_folder: Path | None,
-    terms: Terms = Terms(),  # noqa: B008: frozen
+    terms: Terms = Terms(),
 ) -> RolledBack:
     """Carry out ``plan``: each script in its own transaction, together with the ledger.
 
     ``backup_folder`` is where the dump goes that is taken first when the plan loses anything; None
-    takes none. After the last script there is no schema, and no ledger. Raises RunnerError (refused)
-    when the database has changed since the plan, and Stopped between two scripts.
+    takes none. After the last script there is no schema, and no ledger. Raises RunnerError when the
+    database has changed since the plan, and Stopped between two scripts.
     """
     with connect(url, program="runner rollback") as connection:
         connection.execute(literal(SESSION))
@@ -107,14 +107,13 @@ def rollback(
                 )
                 terms.say(f"backed up to {taken.file}")
             undone = [
-                _undo(connection, url, script(migration_id), terms)
-                for migration_id in plan.scripts
+                _undo(connection, url, script(migration_id), terms) for migration_id in plan.scripts
             ]
     return RolledBack(state.facts.database, undone, taken)
 
 
 def _to_undo(state: State, steps: int | None, to: str | None) -> list[Script]:
-    """Return the scripts to undo, the last applied first: every state on the way has been before."""
+    """Return the scripts to undo, last applied first, so that each state has been before."""
     known = {one.id: one for one in scripts(chains())}
     refuse_newer(state, known)
     ids = [row.migration_id for row in reversed(state.applied)]

@@ -72,7 +72,7 @@ class Screen:
 
 
 def new_table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
-    """Return an empty table in this product's style; ``numbers`` are the columns set flush right."""
+    """Return an empty table in this product's style; the ``numbers`` columns are flush right."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

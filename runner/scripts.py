@@ -31,7 +31,9 @@ CREATE = re.compile(
     re.MULTILINE,
 )
 DROP_TABLE = re.compile(r"^drop table (?P<table>[\w.]+);", re.MULTILINE)
-DROP_COLUMN = re.compile(r"^alter table (?P<table>[\w.]+) drop column (?P<column>\w+);", re.MULTILINE)
+DROP_COLUMN = re.compile(
+    r"^alter table (?P<table>[\w.]+) drop column (?P<column>\w+);", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def _included(path: Path, number: int, name: str) -> list[str]:
 def _misplaced(path: Path, number: int, line: str) -> RunnerError:
     return RunnerError(
         f"{_shown(path)}:{number}: {line.strip()} is not understood",
-        detail="The one psql command in a script is a line \\ir path; what it includes is plain SQL.",
+        detail="A script may have lines \\ir path; all else, and what they include, is plain SQL.",
         hint="Write it as SQL.",
     )
 

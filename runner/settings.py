@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from runner.connection import conninfo, masked
 from runner.embedded import default_folder
@@ -16,12 +16,9 @@ from runner.errors import Exit, RunnerError
 LIBPQ = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 """Variables of libpq that name a server or a database, and thus choose one."""
 
-KNOWN: dict[tuple[str, str], type] = {
-    ("backup", "folder"): str,
-    ("embedded", "folder"): str,
-    ("migrate", "lock_wait"): float,
-}
-"""Every setting of runner.toml, as section and key, with its type."""
+TEXTS = ("backup.folder", "embedded.folder")
+NUMBERS = ("migrate.lock_wait",)
+"""Every setting of runner.toml: section and key."""
 
 
 @dataclass(frozen=True)
@@ -60,44 +57,26 @@ class Settings:
         ]
 
 
-def load(
-    database_url: str | None = None, environ: Mapping[str, str] | None = None
-) -> Settings:
+def load(database_url: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Gather the settings: the argument first, then the environment, then runner.toml.
 
     The file is ``runner.toml`` in the current folder, or the one that RUNNER_CONFIG names. Raises
-    RunnerError (usage) for a file that cannot be read, an unknown key or a wrong type.
+    RunnerError (usage) for a file that cannot be read, an unknown key or a wrong value.
     """
     environ = os.environ if environ is None else environ
-    file, given = _file(environ)
-    sources: dict[str, str] = {}
-
-    def choose(name: str, default: str | float) -> str | float:
-        section, _, key = name.partition(".")
-        if (section, key) in given:
-            sources[name] = str(file)
-            return given[section, key]
-        sources[name] = "default"
-        return default
-
-    backup_folder = choose("backup.folder", str(default_folder() / "backups"))
-    embedded_folder = choose("embedded.folder", str(default_folder()))
-    lock_wait = choose("migrate.lock_wait", 30.0)
+    file = Path(environ.get("RUNNER_CONFIG") or "runner.toml")
+    given = _read(file) if environ.get("RUNNER_CONFIG") or file.exists() else {}
+    sources = {name: str(file) if name in given else "default" for name in (*TEXTS, *NUMBERS)}
     if environ.get("RUNNER_PG_DIR"):
-        embedded_folder, sources["embedded.folder"] = environ["RUNNER_PG_DIR"], "RUNNER_PG_DIR"
-    if float(lock_wait) < 0:
-        raise RunnerError(
-            f"{file}: migrate.lock_wait must not be negative",
-            hint="It is the number of seconds to keep trying for a lock.",
-            code=Exit.USAGE,
-        )
+        given["embedded.folder"] = environ["RUNNER_PG_DIR"]
+        sources["embedded.folder"] = "RUNNER_PG_DIR"
     url, sources["database_url"] = _database_url(database_url, environ)
     return Settings(
-        url,
-        Path(backup_folder).expanduser(),
-        Path(embedded_folder).expanduser(),
-        float(lock_wait),
-        sources,
+        database_url=url,
+        backup_folder=Path(str(given.get("backup.folder", default_folder() / "backups"))),
+        embedded_folder=Path(str(given.get("embedded.folder", default_folder()))),
+        lock_wait=float(given.get("migrate.lock_wait", 30)),
+        sources=sources,
     )
 
 
@@ -111,42 +90,33 @@ def _database_url(option: str | None, environ: Mapping[str, str]) -> tuple[str |
     return None, "not set"
 
 
-def _file(environ: Mapping[str, str]) -> tuple[Path | None, dict[tuple[str, str], Any]]:
-    named = environ.get("RUNNER_CONFIG")
-    file = Path(named or "runner.toml")
-    if not named and not file.exists():
-        return None, {}
+def _read(file: Path) -> dict[str, str | float]:
+    """Return the settings of a file as section.key, or raise RunnerError for a wrong one."""
     try:
         sections = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RunnerError(
-            f"cannot read {file}",
-            detail=f"{error}.",
-            hint="RUNNER_CONFIG names the file." if named else None,
-            code=Exit.USAGE,
+            f"cannot read the settings in {file}", detail=f"{error}.", code=Exit.USAGE
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise RunnerError(
-            f"{file} is not TOML", detail=f"{error}.", hint="See docs/configuration.md.", code=Exit.USAGE
-        ) from None
-    given: dict[tuple[str, str], Any] = {}
-    for section, keys in sections.items():
-        for key, value in keys.items() if isinstance(keys, dict) else [("", keys)]:
-            expected = KNOWN.get((section, key))
-            name = f"{section}.{key}".rstrip(".")
-            if expected is None:
-                raise RunnerError(
-                    f"{file}: there is no setting {name}",
-                    hint="The settings are "
-                    + ", ".join(f"{known}.{setting}" for known, setting in KNOWN)
-                    + ".",
-                    code=Exit.USAGE,
-                )
-            right = (int, float) if expected is float else expected
-            if not isinstance(value, right) or isinstance(value, bool):
-                raise RunnerError(
-                    f"{file}: {name} must be a {'number' if expected is float else 'text'}",
-                    code=Exit.USAGE,
-                )
-            given[section, key] = value
-    return file, given
+    given = {
+        f"{section}.{key}" if isinstance(keys, dict) else section: value
+        for section, keys in sections.items()
+        for key, value in (
+            cast("dict[str, Any]", keys) if isinstance(keys, dict) else {"": keys}
+        ).items()
+    }
+    for name, value in given.items():
+        if name in TEXTS:
+            wanted, right = "a text", isinstance(value, str)
+        elif name in NUMBERS:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            wanted, right = "a number, and not negative", is_number and value >= 0
+        else:
+            raise RunnerError(
+                f"{file} has a setting {name}, which does not exist",
+                hint=f"The settings are {', '.join((*TEXTS, *NUMBERS))}.",
+                code=Exit.USAGE,
+            )
+        if not right:
+            raise RunnerError(f"{name} in {file} must be {wanted}, not {value!r}", code=Exit.USAGE)
+    return given

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
 
 @contextmanager
-def stop_requests(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+def stop_requests(say: Callable[[str], None]) -> Generator[Callable[[], bool]]:
     """Within the block, turn the first SIGINT or SIGTERM into a True from the yielded function.
 
     The second raises KeyboardInterrupt, which rolls the transaction in hand back.

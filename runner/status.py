@@ -50,8 +50,10 @@ def status(url: str) -> Status:
     lines = [
         ScriptStatus(
             row.migration_id,
-            "unknown" if row.migration_id not in known
-            else "changed" if row.migration_id in edited
+            "unknown"
+            if row.migration_id not in known
+            else "changed"
+            if row.migration_id in edited
             else "applied",
             row.applied_at,
         )

@@ -54,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the folder of the private server once; the workers of xdist inherit it."""
     if hasattr(config, "workerinput") or FOLDER in os.environ:
         return
-    memory = Path("/dev/shm")  # noqa: S108: a private folder is made in it
+    memory = Path("/dev/shm")
     roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOMY
     folder = Path(tempfile.mkdtemp(prefix="pgm-test-", dir=memory if roomy else None))
     folder.chmod(0o755)  # the server of root runs as another user, which has to get there
@@ -99,7 +99,9 @@ def server() -> TestServer:
 class Cloning(NoopExecutor):
     """The server as pytest-postgresql knows it, for its own fixtures: they clone our template."""
 
-    template_dbname = TEMPLATE  # pyright: ignore[reportAssignmentType]: a property there
+    @property
+    def template_dbname(self) -> str:
+        return TEMPLATE
 
 
 @pytest.fixture(scope="session")

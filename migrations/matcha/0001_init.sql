@@ -27,8 +27,8 @@ create table public.decks (
     id uuid constraint decks_pkey primary key default gen_random_uuid(),
     title text not null,
     description text,
-    language_from char(2) not null,
-    language_to char(2) not null,
+    language_from text not null,
+    language_to text not null,
     created_at timestamptz default now()
 );
 
@@ -38,8 +38,8 @@ create table public.flashcards (
     id uuid constraint flashcards_pkey primary key default gen_random_uuid(),
     term text not null,
     translation text not null,
-    language_from char(2) not null,
-    language_to char(2) not null,
+    language_from text not null,
+    language_to text not null,
     created_at timestamptz default now(),
     constraint flashcards_term_translation_language_from_language_to_key
         unique (term, translation, language_from, language_to)
@@ -61,8 +61,8 @@ create table public.roadmaps (
     id uuid constraint roadmaps_pkey primary key default gen_random_uuid(),
     title text not null,
     description text,
-    language_from char(2) not null,
-    language_to char(2) not null,
+    language_from text not null,
+    language_to text not null,
     created_at timestamptz default now()
 );
 

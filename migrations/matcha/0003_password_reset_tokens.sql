@@ -3,17 +3,22 @@
 create table public.password_reset_tokens (
     id uuid constraint password_reset_tokens_pkey primary key default gen_random_uuid(),
     user_id uuid not null
-        constraint password_reset_tokens_user_id_fkey references public.users (id) on delete cascade,
+        constraint password_reset_tokens_user_id_fkey
+        references public.users (id) on delete cascade,
     token_hash text not null constraint password_reset_tokens_token_hash_key unique,
     expires_at timestamptz not null,
     used_at timestamptz,
     created_at timestamptz default now()
 );
 
-comment on table public.password_reset_tokens is 'Secrets that let a user set a new password, once.';
-comment on column public.password_reset_tokens.token_hash is 'Hash of the secret that was sent.';
-comment on column public.password_reset_tokens.expires_at is 'From then on the token is no longer valid.';
-comment on column public.password_reset_tokens.used_at is 'When it was used, once and for all.';
+comment on table public.password_reset_tokens is
+    'Secrets that let a user set a new password, once.';
+comment on column public.password_reset_tokens.token_hash is
+    'Hash of the secret that was sent.';
+comment on column public.password_reset_tokens.expires_at is
+    'From then on the token is no longer valid.';
+comment on column public.password_reset_tokens.used_at is
+    'When it was used, once and for all.';
 
 select maintenance.require_index(
     chain => 'matcha',

@@ -3,6 +3,8 @@
 delete from maintenance.watched_token
 where token_type = 'password_reset';
 
-select maintenance.release_index('public.password_reset_tokens', 'idx_password_reset_tokens_user_id');
+select maintenance.release_index(
+    'public.password_reset_tokens', 'idx_password_reset_tokens_user_id'
+);
 
 drop table public.password_reset_tokens;

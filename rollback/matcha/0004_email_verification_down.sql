@@ -3,7 +3,9 @@
 delete from maintenance.watched_token
 where token_type = 'email_verification';
 
-select maintenance.release_index('public.email_verification_tokens', 'idx_email_verification_tokens_user_id');
+select maintenance.release_index(
+    'public.email_verification_tokens', 'idx_email_verification_tokens_user_id'
+);
 
 drop table public.email_verification_tokens;
 

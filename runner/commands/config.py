@@ -29,9 +29,13 @@ def show(
         settings = settings_for(screen, database_url).listed()
         table = new_table("setting", "value", "from")
         for setting in settings:
-            table.add_row(setting.name, "" if setting.value is None else str(setting.value), setting.source)
+            table.add_row(
+                setting.name, "" if setting.value is None else str(setting.value), setting.source
+            )
         screen.table(table)
-        screen.document({setting.name: {"value": setting.value, "from": setting.source} for setting in settings})
+        screen.document(
+            {setting.name: {"value": setting.value, "from": setting.source} for setting in settings}
+        )
 
 
 @config.callback()

@@ -29,9 +29,7 @@ def demo(
     with answering(output, json, quiet=quiet, verbose=verbose) as screen:
         from runner import api
 
-        answer = api.demo(
-            api.embedded_server(), tokens=tokens, terms=api.Terms(say=screen.note)
-        )
+        answer = api.demo(api.embedded_server(), tokens=tokens, terms=api.Terms(say=screen.note))
         screen.say("\nThe token tables: select * from maintenance.token_growth")
         screen.table(_growth(answer.before))
         screen.say("\nWhat would be removed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -44,7 +44,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 @contextmanager
 def answering(
     output: Output, json: bool, *, quiet: bool = False, verbose: bool = False
-) -> Iterator[Screen]:
+) -> Generator[Screen]:
     """Run a command: yield its screen, and turn what it raises into a sentence and a status."""
     screen = Screen(Output.JSON if json else output, quiet=quiet)
     try:
@@ -75,16 +75,18 @@ def _leave(screen: Screen, error: RunnerError) -> NoReturn:
 
 def _explained(error: Exception) -> RunnerError:
     """Put what PostgreSQL reports into our form; anything else is a defect of ours."""
-    psycopg = sys.modules.get("psycopg")
-    if psycopg is not None and isinstance(error, psycopg.Error):
+    if "psycopg" in sys.modules:  # else it is not PostgreSQL that reports
+        from psycopg import Error
+
         from runner.connection import masked
 
-        report = error.diag
-        return RunnerError(
-            report.message_primary or " ".join(masked(str(error)).split()),
-            detail=report.message_detail,
-            hint=report.message_hint,
-        )
+        if isinstance(error, Error):
+            report = error.diag
+            return RunnerError(
+                report.message_primary or " ".join(masked(str(error)).split()),
+                detail=report.message_detail,
+                hint=report.message_hint,
+            )
     return RunnerError(
         f"this is a defect in pg-maintenance: {type(error).__name__}: {error}",
         hint="Run the command again with --verbose, and report what it prints.",
@@ -102,9 +104,7 @@ def settings_for(screen: Screen, database_url: str | None) -> Settings:
     return settings
 
 
-def database(
-    screen: Screen, settings: Settings, *, embedded: bool, may_start: bool = False
-) -> str:
+def database(screen: Screen, settings: Settings, *, embedded: bool, may_start: bool = False) -> str:
     """Return the URL of the database to work on.
 
     Without one, commands that may start the embedded server do so; the others refuse: a scheduled

@@ -198,7 +198,8 @@ def status(
 
 def show(
     migration_id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="A migration, like matcha/0005_refresh_tokens.")
+        str | None,
+        typer.Argument(metavar="ID", help="A migration, like matcha/0005_refresh_tokens."),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Print core and the applications as one text.")

@@ -8,7 +8,10 @@ select
     obj_description(to_regnamespace('maintenance'), 'pg_namespace') as schema_comment,
     to_regclass('maintenance.applied_script') is not null as has_ledger,
     has_database_privilege(current_database(), 'create') as may_create_schema,
-    coalesce(has_schema_privilege(to_regnamespace('public'), 'create'), false) as may_create_in_public,
+    coalesce(
+        has_schema_privilege(to_regnamespace('public'), 'create'),
+        false
+    ) as may_create_in_public,
     coalesce(
         pg_has_role((
             select namespace.nspowner

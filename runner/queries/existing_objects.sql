@@ -2,7 +2,8 @@
 select wanted.kind, wanted.name
 from unnest(%(kinds)s::text[], %(names)s::text[]) as wanted (kind, name)
 where case
-    when wanted.kind in ('table', 'view', 'materialized view') then to_regclass(wanted.name) is not null
+    when wanted.kind in ('table', 'view', 'materialized view')
+        then to_regclass(wanted.name) is not null
     when wanted.kind = 'type' then to_regtype(wanted.name) is not null
     when wanted.kind in ('function', 'procedure') then exists (
         select

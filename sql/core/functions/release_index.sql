@@ -17,7 +17,11 @@ begin
     if not found then
         raise exception using
             errcode = 'undefined_object',
-            message = format('no chain declared index %I on %s', release_index.name, release_index.relation),
+            message = format(
+                'no chain declared index %I on %s',
+                release_index.name,
+                release_index.relation
+            ),
             hint = 'The declared indexes are the rows of maintenance.required_index.';
     end if;
 

@@ -50,4 +50,4 @@ revoke all on function maintenance.set_insert_sweep(regclass, boolean, integer, 
     from public;
 
 comment on function maintenance.set_insert_sweep(regclass, boolean, integer, interval) is
-    'Switch the sweep of a table on or off, or set its size or rest; null leaves a setting as it is.';
+    'Switch the sweep of a table on or off, or set its size or rest; null leaves it as it is.';

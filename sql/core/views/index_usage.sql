@@ -26,7 +26,8 @@ comment on column maintenance.index_usage.table_name is 'Table that is indexed.'
 comment on column maintenance.index_usage.index_name is 'Name of the index.';
 comment on column maintenance.index_usage.scans is 'Scans begun on the index.';
 comment on column maintenance.index_usage.tuples_read is 'Index entries that scans returned.';
-comment on column maintenance.index_usage.tuples_fetched is 'Live rows fetched by plain index scans.';
+comment on column maintenance.index_usage.tuples_fetched is
+    'Live rows fetched by plain index scans.';
 comment on column maintenance.index_usage.index_bytes is 'Size of the index on disk.';
 comment on column maintenance.index_usage.is_unique is
     'Whether it keeps values unique, which is a use that no scan shows.';

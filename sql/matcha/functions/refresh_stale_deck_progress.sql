@@ -52,4 +52,4 @@ as $function$
 $function$;
 
 comment on function public.refresh_stale_deck_progress(uuid) is
-    'Bring figures of a user''s decks that are an hour old up to date; returns how many decks were.';
+    'Bring those figures of a user''s decks up to date that are an hour old; returns how many.';

@@ -14,7 +14,12 @@ declare
     v_batch_size integer;
     v_removed bigint;
 begin
-    if exists (select from inserted where inserted.used_at is not null or inserted.expires_at < now()) then
+    if exists (
+        select
+        from inserted
+        where inserted.used_at is not null
+           or inserted.expires_at < now()
+    ) then
         delete from public.email_verification_tokens as token
         using inserted
         where token.id = inserted.id
@@ -71,4 +76,4 @@ $trigger$;
 revoke all on function maintenance.sweep_email_verification_tokens() from public;
 
 comment on function maintenance.sweep_email_verification_tokens() is
-    'Trigger: remove a few email verification tokens that are of no use any more.';
+    'Trigger that sweeps email verification tokens of no more use when new ones arrive.';

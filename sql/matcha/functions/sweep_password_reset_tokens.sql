@@ -14,7 +14,12 @@ declare
     v_batch_size integer;
     v_removed bigint;
 begin
-    if exists (select from inserted where inserted.used_at is not null or inserted.expires_at < now()) then
+    if exists (
+        select
+        from inserted
+        where inserted.used_at is not null
+           or inserted.expires_at < now()
+    ) then
         delete from public.password_reset_tokens as token
         using inserted
         where token.id = inserted.id
@@ -71,4 +76,4 @@ $trigger$;
 revoke all on function maintenance.sweep_password_reset_tokens() from public;
 
 comment on function maintenance.sweep_password_reset_tokens() is
-    'Trigger: remove a few password reset tokens that are of no use any more.';
+    'Trigger that sweeps password reset tokens of no more use when new ones arrive.';

@@ -57,4 +57,4 @@ $trigger$;
 revoke all on function maintenance.sweep_refresh_tokens() from public;
 
 comment on function maintenance.sweep_refresh_tokens() is
-    'Trigger: remove a few refresh tokens that are of no use any more.';
+    'Trigger that sweeps refresh tokens of no more use when new ones arrive.';

@@ -7,4 +7,4 @@ for each statement
 execute function maintenance.sweep_email_verification_tokens();
 
 comment on trigger trigger_cleanup_email_verification_tokens on public.email_verification_tokens is
-    'Remove a few email verification tokens that are of no use any more; set with maintenance.set_insert_sweep.';
+    'Sweep email verification tokens of no more use; see maintenance.set_insert_sweep.';

@@ -7,4 +7,4 @@ for each statement
 execute function maintenance.sweep_password_reset_tokens();
 
 comment on trigger trigger_cleanup_password_reset_tokens on public.password_reset_tokens is
-    'Remove a few password reset tokens that are of no use any more; set with maintenance.set_insert_sweep.';
+    'Sweep password reset tokens of no more use; see maintenance.set_insert_sweep.';

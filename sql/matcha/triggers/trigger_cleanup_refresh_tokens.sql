@@ -7,4 +7,4 @@ for each statement
 execute function maintenance.sweep_refresh_tokens();
 
 comment on trigger trigger_cleanup_refresh_tokens on public.refresh_tokens is
-    'Remove a few refresh tokens that are of no use any more; set with maintenance.set_insert_sweep.';
+    'Sweep refresh tokens of no more use; see maintenance.set_insert_sweep.';
