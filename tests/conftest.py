@@ -125,8 +125,29 @@ def admin(server: TestServer) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def new_database(server: TestServer, admin: Connection) -> Iterator[Callable[..., str]]:
-    """Make databases by name, from a template or empty; they are dropped after the test."""
+def role(admin: Connection, server: TestServer) -> Iterator[Callable[[str], str]]:
+    """Make login roles with a name of this worker's; they and what they own go after the test."""
+    made: list[str] = []
+
+    def make(suffix: str) -> str:
+        name = f"pgm_{server.worker}_{suffix}"
+        made.append(name)
+        admin.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
+        return name
+
+    yield make
+    for name in made:
+        admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def new_database(
+    server: TestServer, admin: Connection, role: Callable[[str], str]
+) -> Iterator[Callable[..., str]]:
+    """Make databases by name, from a template or empty; they are dropped after the test.
+
+    It asks for ``role`` so that databases go before the roles that own something in them.
+    """
     made: list[sql.Identifier] = []
 
     def make(suffix: str = "db", *, template: str = "template0", owner: str | None = None) -> str:
@@ -196,22 +217,6 @@ def tx(_shared: Connection) -> Iterator[Connection]:
     """A transaction on a migrated database; it is rolled back after the test."""
     yield _shared
     _shared.rollback()
-
-
-@pytest.fixture
-def role(admin: Connection, server: TestServer) -> Iterator[Callable[..., str]]:
-    """Make login roles with a name of this worker's; they and what they own go after the test."""
-    made: list[str] = []
-
-    def make(suffix: str) -> str:
-        name = f"pgm_{server.worker}_{suffix}"
-        made.append(name)
-        admin.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
-        return name
-
-    yield make
-    for name in made:
-        admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
 
 
 def run(

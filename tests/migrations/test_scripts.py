@@ -79,13 +79,13 @@ def test_a_file_defines_the_object_it_is_named_after(path: Path) -> None:
 @pytest.mark.parametrize("path", DEFINITIONS, ids=lambda path: path.stem)
 def test_a_definition_in_our_schema_revokes_in_its_own_file(path: Path) -> None:
     text = path.read_text()
-    ours = re.search(r"^create or replace (function|procedure|view) maintenance\.", text, re.M)
-    assert ours is None or re.search(r"^revoke all on (function|procedure|table) ", text, re.M)
+    if " maintenance." in text.split("(")[0] and path.parent.name != "triggers":
+        assert "\nrevoke all on " in text
 
 
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.id)
 def test_a_script_leaves_the_transaction_to_whoever_runs_it(one: scripts_module.Script) -> None:
-    control = re.compile(r"^\s*(begin|commit|rollback|end|start transaction|abort)\s*;", re.I | re.M)
+    control = re.compile(r"(?im)^\s*(begin|commit|rollback|end|start transaction|abort)\s*;")
     for path in (one.up, one.down):
         assert not control.search(path.read_text()), path.name
 
@@ -160,7 +160,8 @@ def test_any_other_psql_command_is_an_error_with_file_and_line(
     path = project("migrations/core/0001_x.sql", f"-- A script.\n\n{line}\nselect 1;\n")
     with pytest.raises(RunnerError) as refusal:
         expand(path)
-    assert refusal.value.message == f"migrations/core/0001_x.sql:3: {line.strip()} is not understood"
+    place = "migrations/core/0001_x.sql:3"
+    assert refusal.value.message == f"{place}: {line.strip()} is not understood"
 
 
 def test_includes_do_not_nest(project: Callable[[str, str], Path]) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 AS_ROOT = os.geteuid() == 0
 NOBODY = 65534
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
-MEMORY, DISK = Path("/dev/shm"), Path("/tmp")  # noqa: S108  the point is that all may enter
+MEMORY, DISK = Path("/dev/shm"), Path("/tmp")
 CODE = Path(runner.__file__).parents[1]
 
 only_root = pytest.mark.skipif(not AS_ROOT, reason="only root runs the server as another OS user")

@@ -1,0 +1,42 @@
+"""A database as pg_dump writes it, for comparing two of them."""
+
+from __future__ import annotations
+
+import subprocess
+
+from psycopg.conninfo import conninfo_to_dict
+
+from runner.clients import environment, find
+from runner.connection import connect
+
+RECORDS = ("maintenance._yoyo_*", "maintenance.applied_script*", "maintenance.chain")
+"""What tells who migrated and when, and differs between two databases that are the same."""
+RANDOM = ("\\restrict ", "\\unrestrict ")
+"""Lines of a key that pg_dump draws anew each time."""
+
+
+def structure(url: str) -> str:
+    """Return the schema of a database, without yoyo's tables, which psql does not make."""
+    return _dump(url, "--schema-only", "--exclude-table=maintenance._yoyo_*")
+
+
+def shipped_data(url: str) -> str:
+    """Return the rows that scripts put into schema maintenance."""
+    excluded = [f"--exclude-table-data={table}" for table in RECORDS]
+    return _dump(url, "--data-only", "--schema=maintenance", "--inserts", *excluded)
+
+
+def everything(url: str) -> str:
+    """Return schema and shipped data: what a rollback has to bring back."""
+    return structure(url) + (shipped_data(url) if "SCHEMA maintenance" in structure(url) else "")
+
+
+def _dump(url: str, *arguments: str) -> str:
+    with connect(url, program="test") as connection:
+        server = connection.info.server_version
+    program = find("pg_dump", server_version=server)
+    assert conninfo_to_dict(url)["dbname"]
+    done = subprocess.run(
+        [program, *arguments], env=environment(url), capture_output=True, text=True, check=True
+    )
+    return "\n".join(line for line in done.stdout.splitlines() if not line.startswith(RANDOM))
