@@ -15,13 +15,14 @@ from runner.backup import Backup
 from runner.demo import Demo, demo
 from runner.embedded import Server
 from runner.errors import Exit, RunnerError
-from runner.locks import Stopped, Terms
+from runner.locks import MIGRATION_LOCK, Stopped, Terms
 from runner.migrate import Done, Migrated, migrate
 from runner.rollback import Loss, RollbackPlan, RolledBack, plan_rollback, rollback
 from runner.settings import Setting, Settings, load
 from runner.status import ScriptStatus, Status, show, show_all, status
 
 __all__ = [
+    "MIGRATION_LOCK",
     "Backup",
     "Demo",
     "Done",

@@ -19,14 +19,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(demo.demo)
-app.command()(schema.migrate)
-app.command()(schema.rollback)
-app.command()(schema.status)
-app.command()(schema.show)
-app.add_typer(server.db, name="db")
-app.command()(server.psql)
-app.add_typer(config.config, name="config")
+app.command(short_help="Show the main job on the embedded server.")(demo.demo)
+app.command(short_help="Bring a database up to date.")(schema.migrate)
+app.command(short_help="Take migrations back, newest first.")(schema.rollback)
+app.command(short_help="Say which migrations a database has.")(schema.status)
+app.command(short_help="Print migrations as plain SQL.")(schema.show)
+app.command(short_help="Open psql on the database.")(server.psql)
+app.add_typer(server.db, name="db", short_help="Start, stop or reset the embedded server.")
+app.add_typer(config.config, name="config", short_help="Show the settings that are in force.")
 
 
 def _version(wanted: bool) -> None:

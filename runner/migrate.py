@@ -227,7 +227,9 @@ def run_script(connection: Connection, name: str, text: str) -> None:
         raise RunnerError(
             f"{name}: {error.diag.message_primary or error}",
             detail=_at(text, error) or error.diag.message_detail,
-            hint=error.diag.message_hint,
+            hint="Change or drop what depends on it, then run the command again."
+            if isinstance(error, psycopg.errors.DependentObjectsStillExist)
+            else error.diag.message_hint,
         ) from error
     if connection.info.transaction_status != TransactionStatus.INTRANS:
         raise RunnerError(

@@ -17,7 +17,7 @@ from runner.screen import Output, new_table
 config = typer.Typer(no_args_is_help=True, help="Show the settings that are in force.")
 
 
-@config.command("show")
+@config.command("show", short_help="Print every setting, and where it comes from.")
 def show(
     database_url: DatabaseUrl = None,
     output: Format = Output.TEXT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated
 
 import typer
@@ -29,7 +30,7 @@ DatabaseName = Annotated[
 ]
 
 
-@db.command()
+@db.command(short_help="Start the server.")
 def start(
     output: Format = Output.TEXT, json: Json = False, quiet: Quiet = False, verbose: Verbose = False
 ) -> None:
@@ -43,7 +44,7 @@ def start(
         screen.document({"running": True, "url": server.url()})
 
 
-@db.command()
+@db.command(short_help="Stop the server; its data stays.")
 def stop(
     output: Format = Output.TEXT, json: Json = False, quiet: Quiet = False, verbose: Verbose = False
 ) -> None:
@@ -56,7 +57,7 @@ def stop(
         screen.document({"running": False, "stopped": stopped})
 
 
-@db.command()
+@db.command(short_help="Stop the server and delete its data.")
 def reset(
     yes: Yes = False,
     output: Format = Output.TEXT,
@@ -81,7 +82,7 @@ def reset(
         screen.document({"running": False, "deleted": str(server.data)})
 
 
-@db.command()
+@db.command(short_help="Print the URL of a database on the server.")
 def url(
     name: DatabaseName = "postgres",
     output: Format = Output.TEXT,
@@ -130,6 +131,4 @@ def psql(
 
 
 def _agreed(question: str) -> bool:
-    import sys
-
     return sys.stdin.isatty() and typer.confirm(question, err=True)

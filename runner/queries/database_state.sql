@@ -6,7 +6,12 @@ select
     pg_is_in_recovery() as is_standby,
     to_regnamespace('maintenance') is not null as has_schema,
     obj_description(to_regnamespace('maintenance'), 'pg_namespace') as schema_comment,
-    to_regclass('maintenance.applied_script') is not null as has_ledger,
+    exists (  -- to_regclass would ask for the right to use the schema
+        select
+        from pg_class as class
+        where class.relname = 'applied_script'
+          and class.relnamespace = to_regnamespace('maintenance')
+    ) as has_ledger,
     has_database_privilege(current_database(), 'create') as may_create_schema,
     coalesce(
         has_schema_privilege(to_regnamespace('public'), 'create'),
