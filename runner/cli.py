@@ -35,6 +35,12 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _list(context: typer.Context) -> None:
+    """Without a command, list what there is: that is an answer and no error."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 @app.callback(invoke_without_command=True)
 def runner(
     context: typer.Context,
@@ -43,8 +49,11 @@ def runner(
     ] = False,
 ) -> None:
     """Install, drive and remove housekeeping that lives in PostgreSQL."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+    _list(context)
+
+
+server.db.callback(invoke_without_command=True)(_list)
+config.config.callback(invoke_without_command=True)(_list)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from runner.commands.options import (
 )
 from runner.screen import Output, new_table
 
-config = typer.Typer(no_args_is_help=True, help="Show the settings that are in force.")
+config = typer.Typer(help="Show the settings that are in force.")
 
 
 @config.command("show", short_help="Print every setting, and where it comes from.")
@@ -36,8 +36,3 @@ def show(
         screen.document(
             {setting.name: {"value": setting.value, "from": setting.source} for setting in settings}
         )
-
-
-@config.callback()
-def settings() -> None:
-    """Show the settings that are in force."""

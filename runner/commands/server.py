@@ -23,7 +23,7 @@ from runner.commands.options import (
 from runner.errors import Exit, RunnerError
 from runner.screen import Output
 
-db = typer.Typer(no_args_is_help=True, help="Start, stop or reset the embedded server.")
+db = typer.Typer(help="Start, stop or reset the embedded server.")
 
 DatabaseName = Annotated[
     str, typer.Option("--database", "-d", metavar="NAME", help="Database on the server.")

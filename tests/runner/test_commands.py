@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from runner import __version__, api
 from runner.errors import Exit
@@ -160,7 +161,7 @@ def test_libpqs_variables_name_a_database_too(
     new_database: Callable[..., str], server: TestServer
 ) -> None:
     url = new_database("libpq", template=server.template)
-    parameters = psycopg.conninfo.conninfo_to_dict(url)
+    parameters = conninfo_to_dict(url)
     environ = {
         "PGHOST": str(parameters["host"]),
         "PGPORT": str(parameters.get("port") or 5432),
@@ -176,7 +177,7 @@ def test_a_service_file_names_a_database_too(
     new_database: Callable[..., str], server: TestServer, tmp_path: Path
 ) -> None:
     url = new_database("service", template=server.template)
-    parameters = psycopg.conninfo.conninfo_to_dict(url)
+    parameters = conninfo_to_dict(url)
     services = tmp_path / "services.conf"
     services.write_text(
         "[shop]\n" + "".join(f"{name}={value}\n" for name, value in parameters.items())

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import psycopg
@@ -25,7 +25,7 @@ SECONDS_OF_A_MIGRATE = 1.2
 
 
 @contextmanager
-def running(*arguments: str, url: str) -> Iterator[subprocess.Popen[str]]:
+def running(*arguments: str, url: str) -> Generator[subprocess.Popen[str]]:
     """A command that runs beside the test; it is killed at the end if it still does."""
     process = subprocess.Popen(
         [sys.executable, "-m", "runner", *arguments],
