@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.measuring import (
     Options,
     Spread,
     heading,
+    milliseconds,
     options,
-    seconds,
     table,
     target,
     temporary_folder,
@@ -23,7 +23,11 @@ from benchmarks.measuring import (
 from runner import programs
 from runner.embedded import Server
 
-GOAL = 2.0
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOAL = 2_000
+"""Milliseconds."""
 STEPS = ("cold: make and start", "warm: start", "running already")
 
 
@@ -46,24 +50,18 @@ def measure(chosen: Options) -> None:
             Spread(tuple(figures[number] for figures in side[1:])) for side in (theirs, ours)
         )
         ratio = embedded.over(hand)
-        rows.append(
-            (step, _ms(hand).shown("ms"), _ms(embedded).shown("ms"), ratio.shown("x"))
-        )
+        rows.append((step, hand.shown("ms"), embedded.shown("ms"), ratio.shown("x")))
         cold = cold if cold.values else embedded
     table(("", "by hand", "ours", "ours / by hand"), rows)
-    target(f"cold start under {GOAL:g} s", cold.median < GOAL)
-
-
-def _ms(figures: Spread) -> Spread:
-    return Spread(tuple(figure * 1000 for figure in figures.values))
+    target(f"cold start under {GOAL:,} ms", cold.median < GOAL)
 
 
 def _ours(folder: Path) -> list[float]:
     server = Server(folder)
     try:
-        cold = seconds(lambda: Server(folder).start())
+        cold = milliseconds(lambda: Server(folder).start())
         server.stop()
-        return [cold, *(seconds(lambda: Server(folder).start()) for _ in range(2))]
+        return [cold, *(milliseconds(lambda: Server(folder).start()) for _ in range(2))]
     finally:
         server.reset()
 
@@ -87,9 +85,9 @@ def _by_hand(folder: Path, server: Server) -> list[float]:
         start()
 
     try:
-        cold = seconds(make_and_start)
+        cold = milliseconds(make_and_start)
         pg_ctl("stop", "-w", "-m", "fast")
-        return [cold, seconds(start), seconds(lambda: pg_ctl("status"))]
+        return [cold, milliseconds(start), milliseconds(lambda: pg_ctl("status"))]
     finally:
         if (folder / "postmaster.pid").exists():
             pg_ctl("stop", "-w", "-m", "fast")

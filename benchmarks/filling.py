@@ -1,7 +1,7 @@
 """Fills a database of the matcha application with tokens, or with decks and what users know.
 
-Triggers and foreign keys sleep meanwhile: the tables hold what an application would have left there.
-Keys come in order, which is quick to load; nothing that is measured reads them in another one.
+Triggers and foreign keys sleep meanwhile: the tables hold what an application would have left.
+Keys come in order, which is quick to load; the progress on cards lies in a random one.
 """
 
 from __future__ import annotations

@@ -15,20 +15,24 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import Connection
-from psycopg.errors import Diagnostic
 
 from runner.connection import literal
 from runner.embedded import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from types import FrameType
+
+    from psycopg.errors import Diagnostic
 
 SETTINGS = ("shared_buffers", "work_mem", "fsync", "synchronous_commit", "autovacuum", "jit")
 
@@ -55,8 +59,12 @@ def options(description: str | None) -> Options:
     given = parser.parse_args()
     if (given.runs is not None and given.runs < 1) or given.size <= 0:
         parser.error("--runs and --size must be positive")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _terminated)
     return Options(given.runs, given.size)
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,9 @@ class Spread:
 
     def shown(self, unit: str) -> str:
         """Median, and in brackets the lowest and the highest."""
-        return f"{_short(self.median)} {unit} ({_short(min(self.values))}-{_short(max(self.values))})"
+        return (
+            f"{_short(self.median)} {unit} ({_short(min(self.values))}-{_short(max(self.values))})"
+        )
 
     def over(self, other: Spread) -> Spread:
         """Divide turn by turn."""
@@ -88,17 +98,17 @@ class Call:
     """One timed call."""
 
     ms: float
-    value: Any
+    value: object
     """What it returned, or how many rows it touched."""
     wal: int
     """Bytes of write-ahead log."""
 
 
-def seconds(work: Callable[[], object]) -> float:
+def milliseconds(work: Callable[[], object]) -> float:
     """Time one piece of work."""
     began = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return (time.perf_counter() - began) * 1000
 
 
 def turns(runs: int, **sides: Callable[[], float]) -> dict[str, Spread]:
@@ -128,17 +138,18 @@ def call(
 
 
 @contextmanager
-def undone(connection: Connection) -> Iterator[None]:
+def undone(connection: Connection, *, checkpoint: bool = True) -> Generator[None]:
     """Undo the work afterwards; CHECKPOINT first, so that each page is logged in full again."""
-    connection.execute("checkpoint")
+    if checkpoint:
+        connection.execute("checkpoint")
     with connection.transaction(force_rollback=True):
         yield
 
 
-def scalar(connection: Connection, statement: str, **parameters: object) -> Any:
-    """Return the one value that a statement returns."""
+def scalar(connection: Connection, statement: str, **parameters: object) -> str:
+    """Return the one value that a statement returns, as text."""
     row = connection.execute(literal(statement), parameters or None).fetchone()
-    return row[0] if row else None
+    return str(row[0]) if row else ""
 
 
 def plan(
@@ -161,14 +172,12 @@ def plan(
             ("log_nested_statements", "on"),
             ("log_min_duration", "0"),
         ):
-            connection.execute(
-                "select set_config(%s, %s, true)", (f"auto_explain.{name}", value)
-            )
+            connection.execute("select set_config(%s, %s, true)", (f"auto_explain.{name}", value))
         found.clear()
         connection.execute(literal(statement), parameters)
-        reads = list(found)
+        connection.execute("select")  # ends the statement before it, which is logged only then
     connection.remove_notice_handler(heard)
-    return ", ".join(reads)
+    return ", ".join(found)
 
 
 def _reading(node: dict[str, Any]) -> Iterator[str]:
@@ -181,7 +190,7 @@ def _reading(node: dict[str, Any]) -> Iterator[str]:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
+def temporary_folder() -> Generator[Path]:
     """Lend a folder in which the server of root, who runs it as another user, can be."""
     folder = Path(tempfile.mkdtemp(prefix="pgm-bench-"))
     folder.chmod(0o755)
@@ -192,7 +201,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def private_server() -> Iterator[Server]:
+def private_server() -> Generator[Server]:
     """Lend a durable server with PostgreSQL's default settings; it is gone afterwards."""
     with temporary_folder() as folder:
         server = Server(folder)
@@ -204,7 +213,7 @@ def private_server() -> Iterator[Server]:
 
 
 @contextmanager
-def session(server: Server, database: str = "postgres") -> Iterator[Connection]:
+def session(server: Server, database: str = "postgres") -> Generator[Connection]:
     """Open a connection in autocommit mode."""
     with psycopg.connect(server.url(database), autocommit=True) as connection:
         yield connection
@@ -235,7 +244,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in (lines[0], ["-" * width for width in widths], *lines[1:]):
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
 
 
 def target(what: str, met: bool) -> None:

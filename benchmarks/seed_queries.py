@@ -7,7 +7,6 @@ columns have been unique since their tables were made, so nothing about them can
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,10 +22,10 @@ from benchmarks.measuring import (
     Spread,
     equal,
     heading,
+    milliseconds,
     options,
     plan,
     private_server,
-    seconds,
     session,
     table,
     turns,
@@ -36,6 +35,8 @@ from runner.connection import literal
 from runner.migrate import migrate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from psycopg import Connection
 
 LAST_BEFORE = "matcha/0005_refresh_tokens"
@@ -64,7 +65,8 @@ DUE_CARDS_OF_DECK = """
     join public.flashcards as flashcard on flashcard.id = card.flashcard_id
     left join public.user_card_progress as known
         on known.flashcard_id = card.flashcard_id and known.user_id = %(user)s
-    where card.deck_id = %(deck)s and (known.next_review_at is null or known.next_review_at <= now())
+    where card.deck_id = %(deck)s
+      and (known.next_review_at is null or known.next_review_at <= now())
     order by known.next_review_at nulls first
 """
 CLEAN_UP_BEFORE = """
@@ -142,7 +144,7 @@ def measure(chosen: Options) -> None:
                 runs,
                 admin,
             )
-            print(f"a reading query's time is the mean of {KEYS} with different keys, sent one by one")
+            print(f"the time of a query that reads is the mean of {KEYS} with different keys")
             queries = _queries(users, live, learners)
             rows: list[tuple[str, ...]] = []
             plans: list[tuple[str, ...]] = []
@@ -174,7 +176,7 @@ def _times(before: Connection, after: Connection, query: Query, runs: int) -> di
             for key in keys:
                 connection.execute(literal(text), key, prepare=True).fetchall()
 
-        return seconds(ask) * 1000 / KEYS
+        return milliseconds(ask) / KEYS
 
     return turns(
         runs,
@@ -193,9 +195,9 @@ def _deletion(connection: Connection, text: str) -> float:
         removed = row[0] if row else cursor.rowcount
 
     with undone(connection):
-        took = seconds(delete)
+        took = milliseconds(delete)
     equal("rows removed", removed, DEAD)
-    return took * 1000
+    return took
 
 
 if __name__ == "__main__":

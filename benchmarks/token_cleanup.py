@@ -1,14 +1,18 @@
 """Deletes the dead among many live password reset tokens: the seed's DELETE and ours.
 
 Each works on a table of its own with the same rows in the same order: the seed's with the seed's
-indexes, ours as the migrations leave it.
+indexes, ours as the migrations leave it. The dead tokens are spread evenly, about one on a page,
+which is the worst case for an index.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from benchmarks.filling import DEAD, fill_tokens, fill_users
 from benchmarks.measuring import (
     Options,
+    Spread,
     call,
     equal,
     heading,
@@ -23,6 +27,9 @@ from benchmarks.measuring import (
 )
 from runner.connection import literal
 from runner.migrate import migrate
+
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 LIVE = 2_000_000
 USERS = 1_000
@@ -61,6 +68,8 @@ SEED = """
 """
 THEIRS = "select seed.cleanup_expired_password_reset_tokens()"
 OURS = "select public.cleanup_expired_password_reset_tokens()"
+SITUATIONS = {"right after a checkpoint": True, "between checkpoints": False}
+"""After a checkpoint the first change of a page logs the whole page, whoever makes it."""
 
 
 def measure(chosen: Options) -> None:
@@ -74,26 +83,29 @@ def measure(chosen: Options) -> None:
             connection.execute(literal(SEED))
             connection.execute("vacuum (analyze) seed.password_reset_tokens")
 
-            def deleted_by(statement: str) -> float:
-                with undone(connection):
-                    done = call(connection, statement)
-                equal("rows removed", done.value, DEAD)
-                return done.ms
-
-            times = turns(
-                runs, theirs=lambda: deleted_by(THEIRS), ours=lambda: deleted_by(OURS)
-            )
             heading(f"Token clean-up: {DEAD:,} dead among {live:,} live", runs, connection)
-            ratio = times["theirs"].over(times["ours"])
-            table(
-                ("", "time", "rows removed", "reads"),
-                [
-                    ("seed", times["theirs"].shown("ms"), f"{DEAD:,}", plan(connection, THEIRS)),
-                    ("ours", times["ours"].shown("ms"), f"{DEAD:,}", plan(connection, OURS)),
-                    ("seed / ours", ratio.shown("x"), "", ""),
-                ],
-            )
-            target(f"at least {GOAL}x", ratio.median >= GOAL)
+            rows: list[tuple[str, ...]] = []
+            ratios: dict[str, Spread] = {}
+            for situation, checkpoint in SITUATIONS.items():
+                times = _times(connection, runs, checkpoint=checkpoint)
+                ratio = ratios[situation] = times["theirs"].over(times["ours"])
+                shown = (times[side].shown("ms") for side in ("theirs", "ours"))
+                rows.append((situation, *shown, ratio.shown("x")))
+            table(("", "seed", "ours", "seed / ours"), rows)
+            print(f"both removed {DEAD:,} rows in every run")
+            print(f"seed reads: {plan(connection, THEIRS)}\nours reads: {plan(connection, OURS)}")
+            for situation, ratio in ratios.items():
+                target(f"at least {GOAL}x, {situation}", ratio.median >= GOAL)
+
+
+def _times(connection: Connection, runs: int, *, checkpoint: bool) -> dict[str, Spread]:
+    def delete(statement: str) -> float:
+        with undone(connection, checkpoint=checkpoint):
+            done = call(connection, statement)
+        equal("rows removed", done.value, DEAD)
+        return done.ms
+
+    return turns(runs, theirs=lambda: delete(THEIRS), ours=lambda: delete(OURS))
 
 
 if __name__ == "__main__":
