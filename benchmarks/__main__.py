@@ -1,0 +1,10 @@
+"""All benchmarks, one after the other: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+from benchmarks import cold_start, command_start, deck_refresh, seed_queries, token_cleanup
+from benchmarks.measuring import options
+
+chosen = options(__doc__)
+for benchmark in (token_cleanup, deck_refresh, seed_queries, cold_start, command_start):
+    benchmark.measure(chosen)
