@@ -80,8 +80,8 @@ def migrate(
             state.facts.database, chosen, [Done(one.id, 0.0) for one in pending], [], dry_run=True
         )
     with connect(url, program="runner migrate") as connection:
-        connection.execute(literal(SESSION))
         _refuse_pooler(connection, url)
+        connection.execute(literal(SESSION))
         state = read_state(connection)
         with migration_lock(connection, terms):
             state = read_state(connection)
