@@ -187,8 +187,10 @@ def test_practices_are_not_ours_to_change(tx: Connection, how: str) -> None:
 
 @either
 def test_right_figures_are_not_written_again(tx: Connection, how: str) -> None:
-    user, deck = a_user(tx), add_deck(tx, "a")
-    note(tx, user, deck, updated="now() - interval '2 hours'", figures="1, 0, 0")
+    user, deck = a_user(tx), add_deck(tx, "a", "b", "c", "d")
+    for card in ("a", "b", "c"):
+        learn(tx, user, card, review="now()", mastered="null" if card == "c" else "now()")
+    note(tx, user, deck, updated="now() - interval '2 hours'", figures="4, 2, 3")
     before = versions(tx)
     if how == "one":
         refresh(tx, user, deck)
@@ -355,6 +357,28 @@ def test_whoever_may_write_progress_may_call_and_others_are_refused(
     assert figures(tx, deck) == (1, 0, 0)
 
 
+@pytest.mark.parametrize("unknown", ["user", "deck"])
+def test_no_user_or_no_deck_is_an_error(tx: Connection, unknown: str) -> None:
+    user, deck = a_user(tx), add_deck(tx, "a")
+    with pytest.raises(errors.NotNullViolation), tx.transaction():
+        refresh(tx, None if unknown == "user" else user, None if unknown == "deck" else deck)
+
+
+def test_a_row_of_another_user_of_the_deck_is_not_waited_for(
+    db: Connection, another: Callable[[], Connection]
+) -> None:
+    user, other, deck = a_user(db), add_user(db), add_deck(db, "a")
+    note(db, user, deck, updated="null")
+    note(db, other, deck, updated="null")
+    holder = another()
+    execute(db, "set lock_timeout = '2 s'")
+    with holder.transaction():
+        execute(
+            holder, "select from public.user_deck_progress where user_id = %s for update", other
+        )
+        assert refresh_stale(db, user) == 1
+
+
 def test_rows_are_locked_in_the_order_of_their_decks(
     db: Connection, another: Callable[[], Connection]
 ) -> None:
@@ -363,6 +387,7 @@ def test_rows_are_locked_in_the_order_of_their_decks(
     for deck in (decks[index] for index in (5, 3, 0, 6, 2, 4, 1)):  # anything but sorted
         note(db, user, deck, updated="null")
     holder, dashboard, observer = another(), another(), another()
+    execute(dashboard, "set enable_sort = off")  # so that nothing sorts unless it is told to
     with ThreadPoolExecutor() as pool, holder.transaction():
         execute(
             holder,
