@@ -103,6 +103,12 @@ class Ledger(PostgresqlPsycopgBackend):
         if not self._internal_schema_updated:
             if internalmigrations.needs_upgrading(self):
                 internalmigrations.upgrade(self)
+                for table in YOYO_TABLES:  # as the scripts do for their own tables
+                    self._given.execute(
+                        sql.SQL("revoke all on table {} from public").format(
+                            sql.Identifier(SCHEMA, table)
+                        )
+                    )
             self._internal_schema_updated = True
 
     def log_migration(self, migration: Migration, operation: str) -> None:

@@ -25,7 +25,7 @@ begin
             hint = 'The declared indexes are the rows of maintenance.required_index.';
     end if;
 
-    select built.indexrelid
+    select built.indexrelid::regclass
     into v_index
     from pg_catalog.pg_index as built
     join pg_catalog.pg_class as class on class.oid = built.indexrelid

@@ -30,10 +30,14 @@ as $function$
         join public.user_deck_progress as progress
             on progress.user_id = p_user_id
             and progress.deck_id = counted.deck_id
-        where (progress.total_cards, progress.mastered_cards, progress.cards_due_today)
-                is distinct from
-                (counted.total_cards, counted.mastered_cards, counted.cards_due_today)
-           or progress.updated_at is null
+        -- asked again of the row that is locked: another dashboard may just have counted later
+        where progress.updated_at is null
+           or (
+               progress.updated_at < now() - interval '1 hour'
+               and (progress.total_cards, progress.mastered_cards, progress.cards_due_today)
+                   is distinct from
+                   (counted.total_cards, counted.mastered_cards, counted.cards_due_today)
+           )
         order by progress.deck_id
         for no key update of progress
     ),

@@ -1,0 +1,176 @@
+"""maintenance.set_insert_sweep: what it sets, what it refuses, and whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.statements import execute, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from psycopg import Connection
+
+TABLE = "public.refresh_tokens"
+SETTINGS = (
+    "select enabled, batch_size, rest::text from maintenance.insert_sweep"
+    f" where relation = '{TABLE}'::regclass"
+)
+DEFAULTS = (True, 100, "00:00:00.05")
+
+
+def configure(db: Connection, arguments: str = "", *, table: str = f"'{TABLE}'") -> None:
+    execute(db, f"select maintenance.set_insert_sweep({table}{arguments})")
+
+
+def grant(db: Connection, to: str) -> None:
+    execute(
+        db,
+        f"grant usage on schema maintenance to {to};"
+        " grant execute on function"
+        f" maintenance.set_insert_sweep(regclass, boolean, integer, interval) to {to}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("", DEFAULTS),
+        (", null, null, null", DEFAULTS),
+        (", enabled => false", (False, 100, "00:00:00.05")),
+        (", batch_size => 7", (True, 7, "00:00:00.05")),
+        (", rest => '2 s'", (True, 100, "00:00:02")),
+        (", false, 1, '0 s'", (False, 1, "00:00:00")),
+        (", true, 10000, '1 h'", (True, 10000, "01:00:00")),
+    ],
+)
+def test_it_sets_what_it_is_given_and_leaves_the_rest(
+    tx: Connection, arguments: str, expected: tuple[bool, int, str]
+) -> None:
+    others = (
+        "select * from maintenance.insert_sweep"
+        f" where relation <> '{TABLE}'::regclass order by relation"
+    )
+    before = rows(tx, others)
+    configure(tx, arguments)
+    assert rows(tx, SETTINGS) == [expected]
+    assert rows(tx, others) == before
+
+
+def test_a_later_call_keeps_what_an_earlier_one_set(tx: Connection) -> None:
+    configure(tx, ", false, 7, '2 s'")
+    configure(tx, ", batch_size => 8")
+    assert rows(tx, SETTINGS) == [(False, 8, "00:00:02")]
+    configure(tx, ", enabled => true")
+    assert rows(tx, SETTINGS) == [(True, 8, "00:00:02")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "constraint"),
+    [
+        ("batch_size => 0", "insert_sweep_batch_size_check"),
+        ("batch_size => -1", "insert_sweep_batch_size_check"),
+        ("batch_size => 10001", "insert_sweep_batch_size_check"),
+        ("rest => '-1 microsecond'", "insert_sweep_rest_check"),
+        ("rest => '1 h 1 microsecond'", "insert_sweep_rest_check"),
+    ],
+)
+def test_it_refuses_sizes_and_rests_that_cannot_be_meant(
+    tx: Connection, arguments: str, constraint: str
+) -> None:
+    with pytest.raises(errors.CheckViolation) as refusal, tx.transaction():
+        configure(tx, f", {arguments}")
+    assert refusal.value.diag.constraint_name == constraint
+    assert rows(tx, SETTINGS) == [DEFAULTS]
+
+
+@pytest.mark.parametrize(
+    ("table", "named"), [("'public.users'", "public.users"), ("null", "null"), ("99", "99")]
+)
+def test_a_table_that_does_not_sweep_is_refused_with_a_hint(
+    tx: Connection, table: str, named: str
+) -> None:
+    with pytest.raises(errors.UndefinedObject) as refusal, tx.transaction():
+        configure(tx, ", enabled => false", table=table)
+    assert refusal.value.diag.message_primary == f"{named} does not sweep on insert"
+    assert refusal.value.diag.message_hint == (
+        "The tables that do are the rows of maintenance.insert_sweep."
+    )
+
+
+def test_a_role_without_the_right_to_execute_is_refused(
+    role: Callable[..., str], tx: Connection
+) -> None:
+    execute(tx, f"set local role {role('stranger')}")
+    with pytest.raises(errors.InsufficientPrivilege, match="schema maintenance"), tx.transaction():
+        configure(tx, ", enabled => false")
+
+
+def test_a_role_that_may_execute_but_does_not_own_the_table_is_refused(
+    role: Callable[..., str], tx: Connection
+) -> None:
+    owner, operator = role("Owner"), role("operator")
+    execute(tx, f'alter table {TABLE} owner to "{owner}"')
+    grant(tx, operator)
+    execute(tx, f"grant all on {TABLE} to {operator}; set local role {operator}")
+    with pytest.raises(errors.InsufficientPrivilege) as refusal, tx.transaction():
+        configure(tx, ", enabled => false")
+    assert refusal.value.diag.sqlstate == "42501"
+    assert refusal.value.diag.message_primary == f"only the owner of {TABLE} may set its sweep"
+    assert refusal.value.diag.message_hint == f'Ask a member of role "{owner}".'
+    execute(tx, "reset role")
+    assert rows(tx, SETTINGS) == [DEFAULTS]
+
+
+def test_a_session_of_a_role_that_does_not_own_the_table_is_refused(
+    role: Callable[..., str], db: Connection
+) -> None:
+    operator = role("operator")
+    grant(db, operator)
+    with (
+        psycopg.connect(db.info.dsn, user=operator) as session,
+        pytest.raises(errors.InsufficientPrivilege, match="only the owner"),
+    ):
+        configure(session, ", enabled => false")
+    assert rows(db, SETTINGS) == [DEFAULTS]
+
+
+@pytest.mark.parametrize("through", ["the owner", "a member"])
+def test_the_owner_and_members_of_it_may(
+    role: Callable[..., str], tx: Connection, through: str
+) -> None:
+    owner, member = role("owner"), role("member")
+    execute(tx, f"alter table {TABLE} owner to {owner}; grant {owner} to {member}")
+    caller = owner if through == "the owner" else member
+    grant(tx, caller)
+    execute(tx, f"set local role {caller}")
+    configure(tx, ", enabled => false")
+    execute(tx, "reset role")
+    assert rows(tx, SETTINGS) == [(False, 100, "00:00:00.05")]
+
+
+def test_a_superuser_who_became_another_role_has_that_roles_rights(
+    role: Callable[..., str], tx: Connection
+) -> None:
+    owner, stranger = role("owner"), role("stranger")
+    execute(tx, f"alter table {TABLE} owner to {owner}")
+    grant(tx, stranger)
+    configure(tx, ", batch_size => 5")
+    execute(tx, f"set local role {stranger}")
+    with pytest.raises(errors.InsufficientPrivilege), tx.transaction():
+        configure(tx, ", batch_size => 6")
+    execute(tx, "reset role")
+    assert rows(tx, SETTINGS) == [(True, 5, "00:00:00.05")]
+
+
+def test_nobody_may_write_the_settings_themselves(role: Callable[..., str], tx: Connection) -> None:
+    owner = role("owner")
+    execute(tx, f"alter table {TABLE} owner to {owner}")
+    grant(tx, owner)
+    execute(tx, f"set local role {owner}")
+    with pytest.raises(errors.InsufficientPrivilege), tx.transaction():
+        execute(tx, "update maintenance.insert_sweep set enabled = false")

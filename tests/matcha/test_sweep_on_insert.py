@@ -1,0 +1,705 @@
+"""The triggers that sweep tokens when new ones arrive, and what they may never do to an insert."""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import IsolationLevel, errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from runner.migrate import migrate
+from tests.conftest import scalar
+from tests.matcha.tokens import (
+    EXPIRED,
+    TABLES,
+    USED_ONCE,
+    a_user,
+    count,
+    insert,
+    names,
+    put,
+    statement,
+)
+from tests.statements import column, execute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from psycopg import Connection
+
+each_table = pytest.mark.parametrize("table", TABLES)
+each_table_with_uses = pytest.mark.parametrize("table", USED_ONCE)
+each_strict_level = pytest.mark.parametrize(
+    "level", [IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE], ids=lambda it: it.name
+)
+each_level = pytest.mark.parametrize("level", [*IsolationLevel], ids=lambda it: it.name)
+
+
+def configure(db: Connection, table: str, arguments: str) -> None:
+    execute(db, f"select maintenance.set_insert_sweep('public.{table}', {arguments})")
+
+
+def memory(db: Connection, table: str) -> str | None:
+    """Return what the session remembers of its sweeps of a table."""
+    return scalar(
+        db, f"select current_setting('maintenance.sweep_' || 'public.{table}'::regclass::oid, true)"
+    )
+
+
+def begin(db: Connection, level: IsolationLevel) -> None:
+    execute(db, f"begin isolation level {level.name.replace('_', ' ')}")
+
+
+# Dead on arrival
+
+
+@each_table
+@each_level
+def test_an_expired_token_is_inserted_returned_and_gone(
+    db: Connection, table: str, level: IsolationLevel
+) -> None:
+    a_user(db)
+    begin(db, level)
+    [identity] = insert(db, table, "dead", expires="now() - interval '1 microsecond'")
+    assert identity is not None
+    assert names(db, table) == []
+    [again] = insert(db, table, "dead too", expires="'-infinity'")
+    assert again != identity
+    assert names(db, table) == []
+    execute(db, "commit")
+    assert names(db, table) == []
+
+
+@each_table_with_uses
+@each_level
+def test_a_used_token_is_inserted_returned_and_gone(
+    db: Connection, table: str, level: IsolationLevel
+) -> None:
+    a_user(db)
+    begin(db, level)
+    for name in ("first statement", "second statement"):
+        [identity] = insert(db, table, name, used="now()")
+        assert identity is not None
+        assert names(db, table) == []
+    execute(db, "commit")
+
+
+@each_table
+def test_a_token_that_expires_this_very_moment_stays(tx: Connection, table: str) -> None:
+    insert(tx, table, "now", expires="now()")
+    insert(tx, table, "just before", expires="now() + interval '1 microsecond'")
+    assert names(tx, table) == ["just before", "now"]
+
+
+@each_table
+def test_only_the_dead_of_a_statement_go(tx: Connection, table: str) -> None:
+    user = a_user(tx)
+    expires = f"case when mod(number, 2) = 0 then {EXPIRED} else 'infinity' end"
+    returned = column(tx, statement(table, expires, "null", 6) + " returning 1", "token ", user)
+    assert len(returned) == 6
+    assert names(tx, table) == ["token 1", "token 3", "token 5"]
+
+
+@each_table
+def test_all_the_dead_of_a_statement_go_whatever_the_batch_size(tx: Connection, table: str) -> None:
+    configure(tx, table, "batch_size => 3")
+    insert(tx, table, "dead", expires=EXPIRED, count=250)
+    assert count(tx, table) == 0
+
+
+@each_table
+def test_the_dead_go_during_a_rest_and_where_the_sweep_is_off(db: Connection, table: str) -> None:
+    configure(db, table, "rest => '1 h'")
+    insert(db, table, "live")  # finds nothing: the session rests
+    insert(db, table, "dead in a rest", expires=EXPIRED)
+    assert names(db, table) == ["live"]
+    configure(db, table, "enabled => false")
+    insert(db, table, "dead where disabled", expires=EXPIRED)
+    assert names(db, table) == ["live"]
+
+
+@each_table
+def test_copied_tokens_are_inserted_tokens(tx: Connection, table: str) -> None:
+    user = a_user(tx)
+    put(tx, table, "old", expires=EXPIRED)
+    copy = f"copy public.{table} (token_hash, user_id, expires_at) from stdin"
+    with tx.cursor() as cursor, cursor.copy(copy.encode()) as lines:
+        lines.write_row(("live", user, "infinity"))
+        lines.write_row(("dead", user, "-infinity"))
+    assert names(tx, table) == ["live"]
+
+
+# What a sweep takes
+
+
+@each_table
+def test_an_insert_sweeps_what_has_expired_by_the_microsecond(tx: Connection, table: str) -> None:
+    put(tx, table, "now", expires="now()")
+    put(tx, table, "just after", expires="now() - interval '1 microsecond'")
+    put(tx, table, "never", expires="'-infinity'")
+    insert(tx, table, "new")
+    assert names(tx, table) == ["new", "now"]
+
+
+@each_table_with_uses
+def test_an_insert_sweeps_what_was_used(tx: Connection, table: str) -> None:
+    put(tx, table, "used", used="now()")
+    put(tx, table, "used and expired", used="now()", expires=EXPIRED)
+    put(tx, table, "used in the future", used="'infinity'", expires="'infinity'")
+    insert(tx, table, "new")
+    assert names(tx, table) == ["new"]
+
+
+@each_table
+def test_a_sweep_takes_at_most_a_hundred(db: Connection, table: str) -> None:
+    put(db, table, "old", expires=EXPIRED, count=250)
+    left: list[int] = []
+    for number in range(4):
+        insert(db, table, f"new {number}")
+        left.append(count(db, table) - number - 1)
+    assert left == [150, 50, 0, 0]
+
+
+@each_table
+def test_a_sweep_takes_the_oldest_and_as_many_as_it_is_told(db: Connection, table: str) -> None:
+    configure(db, table, "batch_size => 3")
+    put(db, table, "old ", expires="now() - make_interval(days => mod(number * 3, 8))", count=7)
+    oldest = [f"old {number}" for number in range(1, 8) if (number * 3) % 8 >= 5]
+    insert(db, table, "new")
+    expected = sorted({"new"} | {f"old {each}" for each in range(1, 8)} - {*oldest})
+    assert names(db, table) == expected
+
+
+@each_table_with_uses
+@pytest.mark.parametrize(
+    ("expired", "used", "left"), [(2, 9, (0, 6)), (9, 2, (4, 2)), (5, 5, (0, 5))]
+)
+def test_expired_and_used_ones_share_a_batch(
+    tx: Connection, table: str, expired: int, used: int, left: tuple[int, int]
+) -> None:
+    configure(tx, table, "batch_size => 5")
+    put(tx, table, "expired", expires=EXPIRED, count=expired)
+    put(tx, table, "used", used="now()", count=used)
+    insert(tx, table, "new")
+    remaining = names(tx, table)
+    assert (
+        sum(name.startswith("expired") for name in remaining),
+        sum(name.startswith("used") for name in remaining),
+    ) == left
+
+
+@each_table_with_uses
+def test_the_tokens_used_first_go_first(tx: Connection, table: str) -> None:
+    configure(tx, table, "batch_size => 1")
+    put(tx, table, "later", used="now() - interval '1 hour'")
+    put(tx, table, "first", used="now() - interval '3 hours'")
+    put(tx, table, "last", used="now()")
+    insert(tx, table, "new")
+    assert names(tx, table) == ["last", "later", "new"]
+
+
+@each_table
+def test_a_token_that_a_conflict_made_expire_does_not_fail_the_insert(
+    db: Connection, table: str
+) -> None:
+    user = a_user(db)
+    put(db, table, "same")
+    put(db, table, "old", expires=EXPIRED)
+    conflict = " on conflict (token_hash) do update set expires_at = excluded.expires_at"
+    execute(db, statement(table, "'infinity'", "null", None) + conflict, "same", user)
+    assert names(db, table) == ["same"]
+    execute(
+        db,
+        statement(table, EXPIRED, "null", None) + " on conflict (token_hash) do nothing",
+        "same",
+        user,
+    )
+    assert names(db, table) == ["same"]
+
+
+@each_table
+def test_an_upsert_revives_an_expired_token_and_keeps_it(db: Connection, table: str) -> None:
+    user = a_user(db)
+    put(db, table, "same", expires=EXPIRED)
+    conflict = " on conflict (token_hash) do update set expires_at = excluded.expires_at"
+    execute(db, statement(table, "'infinity'", "null", None) + conflict, "same", user)
+    assert names(db, table) == ["same"]
+
+
+def test_a_sweep_of_one_table_leaves_the_others_alone(tx: Connection) -> None:
+    for table in TABLES:
+        put(tx, table, "old", expires=EXPIRED)
+    for number, table in enumerate(TABLES):
+        insert(tx, table, "new")
+        assert [names(tx, each) for each in TABLES[number + 1 :]] == [["old"]] * (2 - number)
+        assert names(tx, table) == ["new"]
+
+
+# When a session sweeps
+
+
+@each_table
+def test_a_transaction_sweeps_once(db: Connection, table: str) -> None:
+    configure(db, table, "batch_size => 2")
+    put(db, table, "old", expires=EXPIRED, count=5)
+    with db.transaction():
+        insert(db, table, "new", count=3)
+        insert(db, table, "more", count=3)
+        assert count(db, table) == 9
+    insert(db, table, "next transaction")
+    assert count(db, table) == 8
+
+
+@pytest.mark.check
+def test_a_transaction_sweeps_once_whatever_the_collation(
+    new_database: Callable[..., str], admin: Connection
+) -> None:
+    if "RUNNER_PG_BIN" not in os.environ:
+        pytest.skip("the embedded server is built without ICU; Debian's has it")
+    url = new_database("icu")  # made again, with a locale in which ~ sorts before the digits
+    name = conninfo_to_dict(url)["dbname"]
+    execute(admin, f"drop database {name}")
+    execute(
+        admin,
+        f"create database {name} template template0 encoding 'UTF8'"
+        " locale_provider icu icu_locale 'en-US'",
+    )
+    migrate(url)
+    with psycopg.connect(url, autocommit=True) as db:
+        assert scalar(db, "select '~' < '1'")
+        configure(db, "refresh_tokens", "batch_size => 2")
+        put(db, "refresh_tokens", "old", expires=EXPIRED, count=5)
+        with db.transaction():
+            insert(db, "refresh_tokens", "new")
+            insert(db, "refresh_tokens", "more")
+            assert count(db, "refresh_tokens") == 5
+
+
+@each_table
+def test_a_transaction_that_was_rolled_back_has_not_swept(db: Connection, table: str) -> None:
+    a_user(db)
+    put(db, table, "old", expires=EXPIRED)
+    with db.transaction(force_rollback=True):
+        insert(db, table, "new")
+    assert names(db, table) == ["old"]
+    insert(db, table, "new")
+    assert names(db, table) == ["new"]
+
+
+@each_table
+def test_a_session_rests_where_it_found_nothing_and_another_does_not(
+    db: Connection, another: Callable[[], Connection], table: str
+) -> None:
+    configure(db, table, "rest => '1 h'")
+    insert(db, table, "new")
+    put(db, table, "old", expires=EXPIRED)
+    insert(db, table, "during the rest")
+    assert "old" in names(db, table)
+    insert(another(), table, "elsewhere")
+    assert names(db, table) == ["during the rest", "elsewhere", "new"]
+
+
+@each_table
+def test_a_session_that_found_something_does_not_rest(db: Connection, table: str) -> None:
+    configure(db, table, "rest => '1 h'")
+    for number in range(3):
+        put(db, table, "old", expires=EXPIRED)
+        insert(db, table, f"new {number}")
+        assert "old" not in names(db, table)
+
+
+@each_table
+def test_a_rest_lasts_as_long_as_it_is_told(db: Connection, table: str) -> None:
+    before = scalar(db, "select extract(epoch from clock_timestamp()) * 1000")
+    insert(db, table, "default")
+    after = scalar(db, "select extract(epoch from clock_timestamp()) * 1000")
+    assert before + 49 <= int(memory(db, table) or "0") <= after + 51
+    execute(db, "select pg_sleep(0.06)")
+    configure(db, table, "rest => '1 h'")
+    insert(db, table, "longer")
+    assert int(memory(db, table) or "0") > before + 3_600_000
+    assert int(memory(db, table) or "0") < after + 3_601_000
+
+
+@each_table
+def test_a_session_sweeps_again_after_its_rest(db: Connection, table: str) -> None:
+    insert(db, table, "new")
+    put(db, table, "old", expires=EXPIRED)
+    execute(db, "select pg_sleep(0.06)")
+    insert(db, table, "after the rest")
+    assert "old" not in names(db, table)
+
+
+@each_table
+def test_a_rest_of_nothing_is_no_rest(db: Connection, table: str) -> None:
+    configure(db, table, "rest => '0 s'")
+    insert(db, table, "new")
+    put(db, table, "old", expires=EXPIRED)
+    insert(db, table, "more")
+    assert "old" not in names(db, table)
+
+
+def test_a_rest_from_one_table_is_no_rest_from_another(db: Connection) -> None:
+    configure(db, "refresh_tokens", "rest => '1 h'")
+    insert(db, "refresh_tokens", "new")
+    put(db, "password_reset_tokens", "old", expires=EXPIRED)
+    insert(db, "password_reset_tokens", "new")
+    assert names(db, "password_reset_tokens") == ["new"]
+
+
+@each_table
+def test_a_table_that_is_switched_off_is_not_swept_until_it_is_on_again(
+    db: Connection, table: str
+) -> None:
+    configure(db, table, "enabled => false, rest => '0 s'")
+    put(db, table, "old", expires=EXPIRED)
+    insert(db, table, "off")
+    assert "old" in names(db, table)
+    configure(db, table, "enabled => true")
+    insert(db, table, "on")
+    assert names(db, table) == ["off", "on"]
+
+
+@each_table
+def test_a_session_rests_where_the_sweep_is_off(db: Connection, table: str) -> None:
+    configure(db, table, "enabled => false, rest => '1 h'")
+    insert(db, table, "off")
+    assert int(memory(db, table) or "0") > 0
+
+
+@each_table
+def test_an_unknown_table_is_not_swept_and_the_session_rests_a_second(
+    db: Connection, table: str
+) -> None:
+    execute(db, "delete from maintenance.insert_sweep")
+    put(db, table, "old", expires=EXPIRED)
+    before = scalar(db, "select extract(epoch from clock_timestamp()) * 1000")
+    insert(db, table, "new")
+    after = scalar(db, "select extract(epoch from clock_timestamp()) * 1000")
+    assert names(db, table) == ["new", "old"]
+    assert before + 999 <= int(memory(db, table) or "0") <= after + 1001
+
+
+@each_table
+@each_strict_level
+def test_a_stricter_transaction_does_not_sweep(
+    db: Connection, table: str, level: IsolationLevel
+) -> None:
+    a_user(db)
+    put(db, table, "old", expires=EXPIRED)
+    begin(db, level)
+    insert(db, table, "new")
+    assert memory(db, table) == "~"
+    execute(db, "commit")
+    assert names(db, table) == ["new", "old"]
+    insert(db, table, "read committed")
+    assert names(db, table) == ["new", "read committed"]
+
+
+@each_table
+@each_strict_level
+def test_rows_that_went_meanwhile_do_not_fail_a_stricter_transaction(
+    db: Connection, another: Callable[[], Connection], table: str, level: IsolationLevel
+) -> None:
+    a_user(db)
+    put(db, table, "old", expires=EXPIRED, count=10)
+    begin(db, level)
+    assert count(db, table) == 10
+    assert scalar(another(), f"select public.cleanup_expired_{table}()") == 10
+    insert(db, table, "new", expires="'infinity'")
+    insert(db, table, "dead", expires=EXPIRED)
+    execute(db, "commit")
+    assert names(db, table) == ["new"]
+
+
+# What a sweep may never do to an insert
+
+
+@each_table
+def test_an_insert_does_not_wait_for_rows_that_another_session_holds(
+    db: Connection, another: Callable[[], Connection], table: str
+) -> None:
+    put(db, table, "held", expires=EXPIRED, count=3)
+    put(db, table, "old", expires=EXPIRED, count=3)
+    if table in USED_ONCE:
+        put(db, table, "held and used", used="now()")
+        put(db, table, "used", used="now()")
+    execute(db, "set lock_timeout = '5 s'")
+    holder = another()
+    with holder.transaction():
+        execute(holder, f"select from public.{table} where token_hash like 'held%' for update")
+        begun = monotonic()
+        insert(db, table, "new")
+        assert monotonic() - begun < 1
+        assert not [name for name in names(db, table) if name.startswith(("old", "used"))]
+    assert len(names(db, table)) == (5 if table in USED_ONCE else 4)
+
+
+@each_table
+def test_an_insert_does_not_wait_for_a_session_that_sweeps(
+    db: Connection, another: Callable[[], Connection], table: str
+) -> None:
+    configure(db, table, "batch_size => 2")
+    put(db, table, "old", expires=EXPIRED, count=6)
+    other = another()
+    execute(other, "set lock_timeout = '5 s'")
+    with db.transaction():
+        insert(db, table, "first")
+        begun = monotonic()
+        insert(other, table, "second")
+        assert monotonic() - begun < 1
+        assert count(other, table) == 7  # of the six, two are deleted by the open transaction
+        execute(other, f"delete from public.{table} where token_hash = 'second'")
+    assert count(db, table) == 5
+    insert(other, table, "third")
+    assert count(db, table) == 4
+
+
+@each_table
+def test_sweeps_of_different_tables_do_not_exclude_each_other(
+    db: Connection, another: Callable[[], Connection], table: str
+) -> None:
+    other = another()
+    for each in TABLES:
+        put(db, each, "old", expires=EXPIRED)
+    with db.transaction():
+        insert(db, table, "new")
+        for each in (each for each in TABLES if each != table):
+            insert(other, each, "new")
+            assert names(other, each) == ["new"]
+
+
+@each_table
+def test_a_session_that_may_not_sweep_now_does_not_rest(
+    db: Connection, another: Callable[[], Connection], table: str
+) -> None:
+    configure(db, table, "rest => '1 h'")
+    other = another()
+    put(db, table, "old", expires=EXPIRED)
+    with db.transaction(force_rollback=True):
+        insert(db, table, "first")
+        insert(other, table, "second")
+    insert(other, table, "third")
+    assert names(db, table) == ["second", "third"]
+
+
+@each_table
+def test_the_lock_of_a_sweep_is_one_that_we_document(
+    db: Connection, another: Callable[[], Connection], table: str
+) -> None:
+    put(db, table, "old", expires=EXPIRED)
+    other = another()
+    with other.transaction():
+        execute(
+            other,
+            "select pg_advisory_xact_lock(x'6d61696e'::integer, %s::regclass::oid::integer)",
+            f"public.{table}",
+        )
+        insert(db, table, "while it is held")
+        assert "old" in names(db, table)
+    insert(db, table, "free")
+    assert "old" not in names(db, table)
+
+
+@each_table
+@pytest.mark.parametrize("rights", ["insert", "insert, select"])
+def test_the_right_to_insert_is_enough(
+    role: Callable[..., str], tx: Connection, table: str, rights: str
+) -> None:
+    application, user = role("application"), a_user(tx)
+    put(tx, table, "old", expires=EXPIRED)
+    execute(tx, f"grant {rights} on public.{table} to {application}")
+    execute(tx, f"set local role {application}")
+    returning = " returning token.id" if "select" in rights else ""
+    execute(tx, statement(table, "'infinity'", "null", None) + returning, "new", user)
+    execute(tx, statement(table, EXPIRED, "null", None) + returning, "dead", user)
+    execute(tx, "reset role")
+    assert names(tx, table) == ["new"]
+
+
+def refuse_deletions(db: Connection, table: str, *, condition: str = "true") -> None:
+    """Make deleting from a table fail, and count the attempts: a sequence is not rolled back."""
+    execute(
+        db,
+        f"""
+        create sequence public.attempts;
+        create function public.refuse() returns trigger language plpgsql as $$
+        begin
+            perform nextval('public.attempts');
+            raise 'this token has to stay';
+        end;
+        $$;
+        create trigger refuse before delete on public.{table}
+            for each row when ({condition}) execute function public.refuse();
+        """,
+    )
+
+
+@each_table
+@each_level
+@pytest.mark.parametrize("expires", ["'infinity'", EXPIRED], ids=["live", "dead"])
+def test_an_insert_survives_a_sweep_that_fails(
+    db: Connection, table: str, level: IsolationLevel, expires: str
+) -> None:
+    put(db, table, "old", expires=EXPIRED)
+    refuse_deletions(db, table)
+    begin(db, level)
+    assert len(insert(db, table, "new", expires=expires)) == 1
+    execute(db, "commit")
+    assert names(db, table) == ["new", "old"]
+
+
+@each_table
+def test_a_sweep_that_failed_is_not_tried_again_in_the_transaction(
+    db: Connection, table: str
+) -> None:
+    put(db, table, "old", expires=EXPIRED, count=3)
+    refuse_deletions(db, table)
+    with db.transaction():
+        insert(db, table, "first")
+        insert(db, table, "second")
+        assert memory(db, table) == "~"
+    assert scalar(db, "select last_value from public.attempts") == 1
+    insert(db, table, "third")
+    assert scalar(db, "select last_value from public.attempts") == 2
+    assert count(db, table) == 6
+
+
+@each_table
+def test_a_sweep_that_fails_says_so_in_the_log(db: Connection, table: str) -> None:
+    put(db, table, "old", expires=EXPIRED)
+    refuse_deletions(db, table)
+    messages: list[str | None] = []
+    db.add_notice_handler(lambda notice: messages.append(notice.message_primary))
+    execute(db, "set client_min_messages = log")
+    insert(db, table, "new")
+    assert messages == [f"sweep of public.{table} failed: this token has to stay (SQLSTATE P0001)"]
+
+
+@each_table
+@pytest.mark.parametrize(
+    "value", ["nonsense", "", "-1", "~", "0", " ", "é", "99999999999999999999"]
+)
+def test_a_setting_that_somebody_spoilt_does_not_fail_an_insert(
+    tx: Connection, table: str, value: str
+) -> None:
+    memory_of = scalar(tx, "select 'maintenance.sweep_' || %s::regclass::oid", f"public.{table}")
+    execute(tx, "select set_config(%s, %s, true)", memory_of, value)
+    insert(tx, table, "new")
+    insert(tx, table, "dead", expires=EXPIRED)
+    assert names(tx, table) == ["new"]
+
+
+@each_table
+def test_tables_and_functions_of_the_same_name_do_not_capture_the_sweep(
+    tx: Connection, table: str
+) -> None:
+    put(tx, table, "old", expires=EXPIRED)
+    user = a_user(tx)
+    execute(
+        tx,
+        f"""
+        create temporary table {table} as select * from public.{table};
+        create temporary table inserted as select * from public.{table};
+        create schema hostile;
+        create table hostile.{table} as select * from public.{table};
+        create function hostile.now() returns timestamptz
+            language sql as $$ select timestamptz '-infinity' $$;
+        create function hostile.clock_timestamp() returns timestamptz
+            language sql as $$ select timestamptz 'infinity' $$;
+        create function hostile.current_setting(text, boolean) returns text
+            language sql as $$ select '~'::text $$;
+        create function hostile.set_config(text, text, boolean) returns text
+            language plpgsql as $$ begin raise 'captured'; end $$;
+        set local search_path = hostile, pg_temp, pg_catalog, public;
+        """,
+    )
+    execute(tx, statement(table, "'infinity'", "null", None), "new", user)
+    execute(tx, statement(table, "'-infinity'", "null", None), "dead", user)
+    assert names(tx, table) == ["new"]
+    assert scalar(tx, f"select count(*) from hostile.{table}") == 1
+    assert scalar(tx, f"select count(*) from pg_temp.{table}") == 1
+
+
+@each_table
+def test_five_hundred_inserts_fit_in_a_transaction(db: Connection, table: str) -> None:
+    put(db, table, "old", expires=EXPIRED, count=150)
+    user = a_user(db)
+    text = statement(table, "'infinity'", "null", None)
+    with db.transaction():
+        for number in range(500):
+            execute(db, text, f"new {number}", user)
+        execute(db, statement(table, EXPIRED, "null", None), "dead", user)
+    assert count(db, table) == 550
+
+
+@each_table
+def test_a_statement_timeout_still_cancels(db: Connection, table: str) -> None:
+    put(db, table, "old", expires=EXPIRED)
+    a_user(db)
+    execute(
+        db,
+        f"""
+        create function public.dawdle() returns trigger
+            language plpgsql as $$ begin perform pg_sleep(5); return old; end $$;
+        create trigger dawdle before delete on public.{table}
+            for each row execute function public.dawdle();
+        set statement_timeout = '100 ms';
+        """,
+    )
+    with pytest.raises(errors.QueryCanceled):
+        insert(db, table, "new")
+    execute(db, "reset statement_timeout")
+    assert names(db, table) == ["old"]
+
+
+def test_deleting_a_user_deletes_the_tokens(db: Connection) -> None:
+    for table in TABLES:
+        insert(db, table, "live", count=3)
+        put(db, table, "old", expires=EXPIRED, count=3)
+    execute(db, "delete from public.users")
+    assert [names(db, table) for table in TABLES] == [[], [], []]
+
+
+@each_table
+def test_an_insert_that_fails_fails_as_without_the_sweep(db: Connection, table: str) -> None:
+    insert(db, table, "same")
+    put(db, table, "old", expires=EXPIRED)
+    with pytest.raises(errors.UniqueViolation):
+        insert(db, table, "same")
+    assert names(db, table) == ["old", "same"]
+
+
+@each_table
+def test_nobody_may_call_what_the_triggers_call(
+    role: Callable[..., str], tx: Connection, table: str
+) -> None:
+    stranger = role("stranger")
+    execute(tx, f"grant usage on schema maintenance to {stranger}; set local role {stranger}")
+    for call in ("open_sweep(0)", "close_sweep(0, 0)", f"sweep_{table}()"):
+        with pytest.raises(errors.InsufficientPrivilege), tx.transaction():
+            execute(tx, f"select maintenance.{call}")
+
+
+@each_table
+def test_rows_that_a_policy_hides_from_the_application_are_swept(
+    role: Callable[..., str], db: Connection, table: str
+) -> None:
+    put(db, table, "old", expires=EXPIRED)
+    user, application = a_user(db), role("application")
+    execute(
+        db,
+        f"""
+        grant insert on public.{table} to {application};
+        alter table public.{table} enable row level security;
+        create policy inserting on public.{table} for insert with check (true);
+        """,
+    )
+    url = make_conninfo(db.info.dsn, user=application, password="")
+    with psycopg.connect(url, autocommit=True) as session:
+        execute(session, statement(table, "'infinity'", "null", None), "new", user)
+    assert names(db, table) == ["new"]
