@@ -5,21 +5,28 @@
     done = api.migrate("postgresql:///shop", applications=["matcha"])
     print([script.id for script in done.applied])
 
-Each function raises runner.errors.RunnerError, whose ``message``, ``detail``, ``hint`` and ``code``
-are what the command line prints and exits with.
+Each function raises RunnerError, whose ``message``, ``detail``, ``hint`` and ``code`` are what the
+command line prints and exits with.
+
+A name is imported from its module when it is first used, so that a command loads what it needs:
+``status`` does without yoyo.
 """
 
 from __future__ import annotations
 
-from runner.backup import Backup
-from runner.demo import Demo, demo
-from runner.embedded import Server
-from runner.errors import Exit, RunnerError
-from runner.locks import MIGRATION_LOCK, Stopped, Terms
-from runner.migrate import Done, Migrated, migrate
-from runner.rollback import Loss, RollbackPlan, RolledBack, plan_rollback, rollback
-from runner.settings import Setting, Settings, load
-from runner.status import ScriptStatus, Status, show, show_all, status
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runner.backup import Backup
+    from runner.demo import Demo, demo
+    from runner.embedded import Server
+    from runner.errors import Exit, RunnerError
+    from runner.locks import MIGRATION_LOCK, Stopped, Terms
+    from runner.migrate import Done, Migrated, migrate
+    from runner.rollback import Loss, RollbackPlan, RolledBack, plan_rollback, rollback
+    from runner.settings import Setting, Settings, embedded_server, load
+    from runner.status import ScriptStatus, Status, show, show_all, status
 
 __all__ = [
     "MIGRATION_LOCK",
@@ -50,7 +57,23 @@ __all__ = [
     "status",
 ]
 
+MODULES = {
+    "backup": ["Backup"],
+    "demo": ["Demo", "demo"],
+    "embedded": ["Server"],
+    "errors": ["Exit", "RunnerError"],
+    "locks": ["MIGRATION_LOCK", "Stopped", "Terms"],
+    "migrate": ["Done", "Migrated", "migrate"],
+    "rollback": ["Loss", "RollbackPlan", "RolledBack", "plan_rollback", "rollback"],
+    "settings": ["Setting", "Settings", "embedded_server", "load"],
+    "status": ["ScriptStatus", "Status", "show", "show_all", "status"],
+}
 
-def embedded_server() -> Server:
-    """Return the embedded server of the settings; it is not started by this."""
-    return Server(load().embedded_folder)
+
+def __getattr__(name: str) -> Any:
+    for module, names in MODULES.items():
+        if name in names:
+            found = getattr(import_module(f"runner.{module}"), name)
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module 'runner.api' has no attribute {name!r}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from runner.connection import conninfo, masked
-from runner.embedded import default_folder
+from runner.embedded import Server, default_folder
 from runner.errors import Exit, RunnerError
 
 LIBPQ = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
@@ -120,3 +120,8 @@ def _read(file: Path) -> dict[str, str | float]:
         if not right:
             raise RunnerError(f"{name} in {file} must be {wanted}, not {value!r}", code=Exit.USAGE)
     return given
+
+
+def embedded_server() -> Server:
+    """Return the embedded server of the settings; this does not start it."""
+    return Server(load().embedded_folder)

@@ -41,8 +41,7 @@ create table public.flashcards (
     language_from text not null,
     language_to text not null,
     created_at timestamptz default now(),
-    constraint flashcards_term_translation_language_from_language_to_key
-        unique (term, translation, language_from, language_to)
+    constraint unique_flashcard unique (term, translation, language_from, language_to)
 );
 
 comment on table public.flashcards is 'A term and what it means in another language.';
@@ -63,24 +62,30 @@ create table public.roadmaps (
     description text,
     language_from text not null,
     language_to text not null,
-    created_at timestamptz default now()
+    created_at timestamptz default now(),
+    constraint roadmaps_language_from_language_to_title_key
+        unique (language_from, language_to, title)
 );
 
-comment on table public.roadmaps is 'Courses through decks.';
+comment on table public.roadmaps is
+    'Courses through decks; their titles are unique for a pair of languages.';
 
 create table public.roadmap_nodes (
     id uuid constraint roadmap_nodes_pkey primary key default gen_random_uuid(),
     roadmap_id uuid not null
         constraint roadmap_nodes_roadmap_id_fkey references public.roadmaps (id) on delete cascade,
     deck_id uuid not null
-        constraint roadmap_nodes_deck_id_fkey references public.decks (id) on delete cascade,
+        constraint roadmap_nodes_deck_id_fkey references public.decks (id),
     parent_node_id uuid
         constraint roadmap_nodes_parent_node_id_fkey
-        references public.roadmap_nodes (id) on delete cascade,
-    position integer not null default 0
+        references public.roadmap_nodes (id) on delete set null,
+    pos_x integer not null default 0,
+    pos_y integer not null default 0,
+    created_at timestamptz default now()
 );
 
-comment on table public.roadmap_nodes is 'Steps of a roadmap: a deck, and the step before it.';
+comment on table public.roadmap_nodes is
+    'Steps of a roadmap: a deck, the step before it, and where it is drawn.';
 
 create table public.user_card_progress (
     user_id uuid not null
@@ -121,9 +126,12 @@ comment on column public.user_deck_progress.updated_at is
 create table public.user_stats (
     user_id uuid constraint user_stats_pkey primary key
         constraint user_stats_user_id_fkey references public.users (id) on delete cascade,
-    current_streak integer not null default 0,
-    longest_streak integer not null default 0,
+    current_streak_days integer not null default 0,
+    longest_streak_days integer not null default 0,
     total_reviews integer not null default 0,
+    total_cards_learned integer not null default 0,
+    last_review_date date,
+    created_at timestamptz default now(),
     updated_at timestamptz default now()
 );
 
@@ -139,8 +147,23 @@ create table public.user_activity (
 
 comment on table public.user_activity is 'How much a user practised on a day.';
 
--- The keys of user_card_progress and user_deck_progress begin with the user: no index of its own.
+-- What a unique constraint or a primary key begins with needs no index of its own: roadmaps of a
+-- pair of languages, cards of a deck, decks of a user, days of a user.
 
+select maintenance.require_index(
+    chain => 'matcha',
+    relation => 'public.decks',
+    name => 'idx_decks_langs',
+    keys => 'language_from, language_to',
+    reason => 'Finds the decks of a pair of languages.'
+);
+select maintenance.require_index(
+    chain => 'matcha',
+    relation => 'public.flashcards',
+    name => 'idx_flashcards_lookup',
+    keys => 'language_from, language_to, term',
+    reason => 'Finds a flashcard before it is created twice.'
+);
 select maintenance.require_index(
     chain => 'matcha',
     relation => 'public.deck_flashcards',
@@ -151,40 +174,40 @@ select maintenance.require_index(
 select maintenance.require_index(
     chain => 'matcha',
     relation => 'public.roadmap_nodes',
-    name => 'idx_roadmap_nodes_roadmap',
+    name => 'idx_nodes_roadmap',
     keys => 'roadmap_id',
-    reason => 'Finds the nodes of a roadmap.'
+    reason => 'Finds the nodes of a roadmap; deleting a roadmap deletes them.'
 );
 select maintenance.require_index(
     chain => 'matcha',
     relation => 'public.roadmap_nodes',
-    name => 'idx_roadmap_nodes_deck',
+    name => 'idx_nodes_deck',
     keys => 'deck_id',
-    reason => 'Finds the nodes that teach a deck; deleting a deck deletes them.'
+    reason => 'Finds the nodes that teach a deck; deleting a deck looks for them.'
 );
 select maintenance.require_index(
     chain => 'matcha',
     relation => 'public.roadmap_nodes',
-    name => 'idx_roadmap_nodes_parent',
+    name => 'idx_nodes_parent',
     keys => 'parent_node_id',
     predicate => 'parent_node_id is not null',
-    reason => 'Finds the nodes that follow one; deleting a node deletes them.'
+    reason => 'Finds the nodes that follow one; deleting a node detaches them.'
 );
 select maintenance.require_index(
     chain => 'matcha',
     relation => 'public.user_card_progress',
     name => 'idx_practice_session',
-    keys => 'user_id, next_review_at',
-    included => 'flashcard_id, mastered_at',
-    reason => 'Answers a practice session, the cards that a user is due to review, by itself.'
+    keys => 'user_id, flashcard_id, next_review_at',
+    included => 'times_correct, times_wrong, last_review_at, mastered_at',
+    reason => 'Answers a practice session, and adds up a deck, without reading the table.'
 );
 select maintenance.require_index(
     chain => 'matcha',
     relation => 'public.user_card_progress',
     name => 'idx_progress_user_mastered',
-    keys => 'user_id, mastered_at',
+    keys => 'user_id',
     predicate => 'mastered_at is not null',
-    reason => 'Finds the cards that a user has mastered.'
+    reason => 'Counts the cards that a user has mastered.'
 );
 select maintenance.require_index(
     chain => 'matcha',

@@ -32,11 +32,16 @@ select learner.id, deck.id, now() - interval '1 minute' - random() * interval '9
 from public.users as learner
 join public.decks as deck on hashtext(learner.username || deck.title) % 5 = 0;
 
-insert into public.user_card_progress (user_id, flashcard_id, next_review_at, mastered_at)
+insert into public.user_card_progress (
+    user_id, flashcard_id, next_review_at, last_review_at, times_correct, times_wrong, mastered_at
+)
 select
     learning.user_id,
     card.flashcard_id,
     now() + (random() * 10 - 4) * interval '1 day',
+    now() - random() * interval '20 days',
+    floor(random() * 9),
+    floor(random() * 4),
     case when random() < 0.3 then now() - random() * interval '90 days' end
 from public.user_deck_progress as learning
 join public.deck_flashcards as card on card.deck_id = learning.deck_id

@@ -9,7 +9,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $function$
     insert into public.user_deck_progress as progress (
-        user_id, deck_id, total_cards, mastered_cards, cards_due_today, updated_at
+        user_id, deck_id, total_cards, mastered_cards, cards_due_today, total_practices,
+        last_practiced_at, updated_at
     )
     select
         p_user_id,
@@ -17,6 +18,8 @@ as $function$
         count(card.flashcard_id),
         count(known.mastered_at),
         count(*) filter (where known.next_review_at <= now()),
+        coalesce(sum(known.times_correct + known.times_wrong), 0),
+        max(known.last_review_at),
         now()
     from public.deck_flashcards as card
     left join public.user_card_progress as known
@@ -28,10 +31,17 @@ as $function$
         total_cards = excluded.total_cards,
         mastered_cards = excluded.mastered_cards,
         cards_due_today = excluded.cards_due_today,
+        total_practices = excluded.total_practices,
+        last_practiced_at = excluded.last_practiced_at,
         updated_at = excluded.updated_at
-    where (progress.total_cards, progress.mastered_cards, progress.cards_due_today)
-        is distinct from (excluded.total_cards, excluded.mastered_cards, excluded.cards_due_today)
-       or progress.updated_at is null;
+    where progress.updated_at is null
+       or (
+           progress.total_cards, progress.mastered_cards, progress.cards_due_today,
+           progress.total_practices, progress.last_practiced_at
+       ) is distinct from (
+           excluded.total_cards, excluded.mastered_cards, excluded.cards_due_today,
+           excluded.total_practices, excluded.last_practiced_at
+       );
 $function$;
 
 comment on function public.refresh_deck_progress(uuid, uuid) is

@@ -14,14 +14,18 @@ as $function$
             stale.deck_id,
             count(card.flashcard_id) as total_cards,
             count(known.mastered_at) as mastered_cards,
-            count(*) filter (where known.next_review_at <= now()) as cards_due_today
+            count(*) filter (where known.next_review_at <= now()) as cards_due_today,
+            coalesce(sum(known.times_correct + known.times_wrong), 0) as total_practices,
+            max(known.last_review_at) as last_practiced_at
         from public.user_deck_progress as stale
         left join public.deck_flashcards as card on card.deck_id = stale.deck_id
         left join public.user_card_progress as known
             on known.user_id = stale.user_id
             and known.flashcard_id = card.flashcard_id
         where stale.user_id = p_user_id
-          and (stale.updated_at < now() - interval '1 hour' or stale.updated_at is null)
+          -- an expression, because the column's statistics mislead: how many rows are an hour old
+          -- depends on when they were taken, and one row expected is one loop over all cards
+          and coalesce(stale.updated_at, '-infinity') < now() - interval '1 hour'
         group by stale.deck_id
     ),
     wrong as materialized (
@@ -31,13 +35,17 @@ as $function$
             on progress.user_id = p_user_id
             and progress.deck_id = counted.deck_id
         -- asked again of the row that is locked: another dashboard may just have counted later
-        where progress.updated_at is null
-           or (
-               progress.updated_at < now() - interval '1 hour'
-               and (progress.total_cards, progress.mastered_cards, progress.cards_due_today)
-                   is distinct from
-                   (counted.total_cards, counted.mastered_cards, counted.cards_due_today)
-           )
+        where coalesce(progress.updated_at, '-infinity') < now() - interval '1 hour'
+          and (
+              progress.updated_at is null
+              or (
+                  progress.total_cards, progress.mastered_cards, progress.cards_due_today,
+                  progress.total_practices, progress.last_practiced_at
+              ) is distinct from (
+                  counted.total_cards, counted.mastered_cards, counted.cards_due_today,
+                  counted.total_practices, counted.last_practiced_at
+              )
+          )
         order by progress.deck_id
         for no key update of progress
     ),
@@ -47,6 +55,8 @@ as $function$
             total_cards = wrong.total_cards,
             mastered_cards = wrong.mastered_cards,
             cards_due_today = wrong.cards_due_today,
+            total_practices = wrong.total_practices,
+            last_practiced_at = wrong.last_practiced_at,
             updated_at = now()
         from wrong
         where progress.user_id = p_user_id
