@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -118,13 +119,18 @@ def connect(url: str, *, program: str, read_only: bool = False) -> Generator[psy
 
 def described(url: str) -> str:
     """Name the database of ``url`` in words that hold no secret."""
-    parameters = conninfo_to_dict(url)
-    if parameters.get("service") and not parameters.get("dbname"):
-        return f"service {parameters['service']!r}"
-    database = parameters.get("dbname") or "the default database"
-    place = parameters.get("host") or parameters.get("hostaddr") or "the default server"
-    port = f":{parameters['port']}" if parameters.get("port") else ""
-    return f"{database} at {place}{port}"
+    given = conninfo_to_dict(url)
+
+    def named(parameter: str, variable: str) -> str:
+        return str(given.get(parameter) or os.environ.get(variable) or "")
+
+    database = named("dbname", "PGDATABASE")
+    service = named("service", "PGSERVICE")
+    if service and not database:
+        return f"service {service}"
+    place = named("host", "PGHOST") or named("hostaddr", "PGHOSTADDR") or "the default server"
+    port = named("port", "PGPORT")
+    return f"{database or 'the default database'} at {place}{f':{port}' if port else ''}"
 
 
 def _sentence(text: str) -> str:
