@@ -96,6 +96,15 @@ def test_a_token_that_expires_this_very_moment_stays(tx: Connection, table: str)
 
 
 @each_table
+def test_a_token_that_expires_this_very_moment_stays_beside_a_dead_one(
+    tx: Connection, table: str
+) -> None:
+    expires = f"case when number = 2 then {EXPIRED} else now() end"
+    execute(tx, statement(table, expires, "null", 3), "token ", a_user(tx))
+    assert names(tx, table) == ["token 1", "token 3"]
+
+
+@each_table
 def test_only_the_dead_of_a_statement_go(tx: Connection, table: str) -> None:
     user = a_user(tx)
     expires = f"case when mod(number, 2) = 0 then {EXPIRED} else 'infinity' end"
@@ -331,6 +340,16 @@ def test_a_session_sweeps_again_after_its_rest(db: Connection, table: str) -> No
     put(db, table, "old", expires=EXPIRED)
     execute(db, "select pg_sleep(0.06)")
     insert(db, table, "after the rest")
+    assert "old" not in names(db, table)
+
+
+@each_table
+def test_a_rest_can_end_within_a_transaction(db: Connection, table: str) -> None:
+    insert(db, table, "new")
+    with db.transaction():
+        put(db, table, "old", expires=EXPIRED)
+        execute(db, "select pg_sleep(0.06)")
+        insert(db, table, "after the rest")
     assert "old" not in names(db, table)
 
 
@@ -573,11 +592,14 @@ def test_a_sweep_that_failed_is_not_tried_again_in_the_transaction(
 def test_a_sweep_that_fails_says_so_in_the_log(db: Connection, table: str) -> None:
     put(db, table, "old", expires=EXPIRED)
     refuse_deletions(db, table)
-    messages: list[str | None] = []
-    db.add_notice_handler(lambda notice: messages.append(notice.message_primary))
+    messages: list[tuple[str | None, str | None]] = []
+    db.add_notice_handler(
+        lambda notice: messages.append((notice.severity_nonlocalized, notice.message_primary))
+    )
     execute(db, "set client_min_messages = log")
     insert(db, table, "new")
-    assert messages == [f"sweep of public.{table} failed: this token has to stay (SQLSTATE P0001)"]
+    failure = f"sweep of public.{table} failed: this token has to stay (SQLSTATE P0001)"
+    assert messages == [("LOG", failure)]
 
 
 @each_table
