@@ -540,6 +540,30 @@ def test_the_right_to_insert_is_enough(
     assert names(tx, table) == ["new"]
 
 
+@each_table
+def test_a_sweep_works_for_a_table_owner_who_may_not_read_our_settings(
+    role: Callable[..., str], db: Connection, table: str
+) -> None:
+    owner = role("owner")
+    configure(db, table, "rest => '1 h'")
+    execute(
+        db,
+        f"""
+        alter table public.{table} owner to {owner};
+        alter function maintenance.sweep_{table}() owner to {owner};
+        grant usage on schema maintenance to {owner};
+        grant execute on function maintenance.open_sweep(oid), maintenance.close_sweep(oid, bigint)
+            to {owner};
+        """,
+    )
+    put(db, table, "old", expires=EXPIRED)
+    insert(db, table, "new")
+    assert names(db, table) == ["new"]
+    before = scalar(db, "select extract(epoch from clock_timestamp()) * 1000")
+    insert(db, table, "more")
+    assert int(memory(db, table) or "0") > before + 3_599_000
+
+
 def refuse_deletions(db: Connection, table: str, *, condition: str = "true") -> None:
     """Make deleting from a table fail, and count the attempts: a sequence is not rolled back."""
     execute(
