@@ -96,6 +96,15 @@ def test_a_token_that_expires_this_very_moment_stays(tx: Connection, table: str)
 
 
 @each_table
+def test_a_token_that_expires_this_very_moment_stays_beside_a_dead_one(
+    tx: Connection, table: str
+) -> None:
+    expires = f"case when number = 2 then {EXPIRED} else now() end"
+    execute(tx, statement(table, expires, "null", 3), "token ", a_user(tx))
+    assert names(tx, table) == ["token 1", "token 3"]
+
+
+@each_table
 def test_only_the_dead_of_a_statement_go(tx: Connection, table: str) -> None:
     user = a_user(tx)
     expires = f"case when mod(number, 2) = 0 then {EXPIRED} else 'infinity' end"
@@ -314,9 +323,11 @@ def test_a_session_that_found_something_does_not_rest(db: Connection, table: str
 
 @each_table
 def test_a_rest_lasts_as_long_as_it_is_told(db: Connection, table: str) -> None:
-    before = scalar(db, "select extract(epoch from clock_timestamp()) * 1000")
-    insert(db, table, "default")
-    after = scalar(db, "select extract(epoch from clock_timestamp()) * 1000")
+    with db.transaction():
+        execute(db, "select pg_sleep(0.06)")  # it is the insert that counts, not the transaction
+        before = scalar(db, "select extract(epoch from clock_timestamp()) * 1000")
+        insert(db, table, "default")
+        after = scalar(db, "select extract(epoch from clock_timestamp()) * 1000")
     assert before + 49 <= int(memory(db, table) or "0") <= after + 51
     execute(db, "select pg_sleep(0.06)")
     configure(db, table, "rest => '1 h'")
@@ -331,6 +342,16 @@ def test_a_session_sweeps_again_after_its_rest(db: Connection, table: str) -> No
     put(db, table, "old", expires=EXPIRED)
     execute(db, "select pg_sleep(0.06)")
     insert(db, table, "after the rest")
+    assert "old" not in names(db, table)
+
+
+@each_table
+def test_a_rest_can_end_within_a_transaction(db: Connection, table: str) -> None:
+    insert(db, table, "new")
+    with db.transaction():
+        put(db, table, "old", expires=EXPIRED)
+        execute(db, "select pg_sleep(0.06)")
+        insert(db, table, "after the rest")
     assert "old" not in names(db, table)
 
 
@@ -521,6 +542,30 @@ def test_the_right_to_insert_is_enough(
     assert names(tx, table) == ["new"]
 
 
+@each_table
+def test_a_sweep_works_for_a_table_owner_who_may_not_read_our_settings(
+    role: Callable[..., str], db: Connection, table: str
+) -> None:
+    owner = role("owner")
+    configure(db, table, "rest => '1 h'")
+    execute(
+        db,
+        f"""
+        alter table public.{table} owner to {owner};
+        alter function maintenance.sweep_{table}() owner to {owner};
+        grant usage on schema maintenance to {owner};
+        grant execute on function maintenance.open_sweep(oid), maintenance.close_sweep(oid, bigint)
+            to {owner};
+        """,
+    )
+    put(db, table, "old", expires=EXPIRED)
+    insert(db, table, "new")
+    assert names(db, table) == ["new"]
+    before = scalar(db, "select extract(epoch from clock_timestamp()) * 1000")
+    insert(db, table, "more")
+    assert int(memory(db, table) or "0") > before + 3_599_000
+
+
 def refuse_deletions(db: Connection, table: str, *, condition: str = "true") -> None:
     """Make deleting from a table fail, and count the attempts: a sequence is not rolled back."""
     execute(
@@ -573,11 +618,14 @@ def test_a_sweep_that_failed_is_not_tried_again_in_the_transaction(
 def test_a_sweep_that_fails_says_so_in_the_log(db: Connection, table: str) -> None:
     put(db, table, "old", expires=EXPIRED)
     refuse_deletions(db, table)
-    messages: list[str | None] = []
-    db.add_notice_handler(lambda notice: messages.append(notice.message_primary))
+    messages: list[tuple[str | None, str | None]] = []
+    db.add_notice_handler(
+        lambda notice: messages.append((notice.severity_nonlocalized, notice.message_primary))
+    )
     execute(db, "set client_min_messages = log")
     insert(db, table, "new")
-    assert messages == [f"sweep of public.{table} failed: this token has to stay (SQLSTATE P0001)"]
+    failure = f"sweep of public.{table} failed: this token has to stay (SQLSTATE P0001)"
+    assert messages == [("LOG", failure)]
 
 
 @each_table
