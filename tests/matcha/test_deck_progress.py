@@ -53,26 +53,40 @@ def add_user(db: Connection) -> Any:
 
 
 def learn(
-    db: Connection, user: Any, card: str, *, review: str = "'infinity'", mastered: str = "null"
+    db: Connection,
+    user: Any,
+    card: str,
+    *,
+    review: str = "'infinity'",
+    mastered: str = "null",
+    practised: str = "0, 0, null",
 ) -> None:
-    """Note what a user knows of the cards with a term."""
+    """Note what a user knows of the cards with a term; practised: right, wrong and when."""
     execute(
         db,
-        "insert into public.user_card_progress"
-        f" (user_id, flashcard_id, next_review_at, mastered_at) select %s, id, {review}, {mastered}"
-        " from public.flashcards where term = %s",
+        "insert into public.user_card_progress (user_id, flashcard_id, next_review_at, mastered_at,"
+        " times_correct, times_wrong, last_review_at)"
+        f" select %s, id, {review}, {mastered}, {practised} from public.flashcards where term = %s",
         user,
         card,
     )
 
 
-def note(db: Connection, user: Any, deck: Any, *, updated: str, figures: str = "9, 9, 9") -> None:
+def note(
+    db: Connection,
+    user: Any,
+    deck: Any,
+    *,
+    updated: str,
+    figures: str = "9, 9, 9",
+    practices: str = "0, null",
+) -> None:
     """Put down figures of a deck, wrong unless told otherwise."""
     execute(
         db,
         "insert into public.user_deck_progress (user_id, deck_id, total_cards, mastered_cards,"
         " cards_due_today, total_practices, last_practiced_at, updated_at)"
-        f" values (%s, %s, {figures}, 7, '2020-02-02', {updated})",
+        f" values (%s, %s, {figures}, {practices}, {updated})",
         user,
         deck,
     )
@@ -177,12 +191,26 @@ def test_any_wrong_figure_is_put_right_and_dated(tx: Connection, how: str, wrong
 
 
 @either
-def test_practices_are_not_ours_to_change(tx: Connection, how: str) -> None:
-    user, deck = a_user(tx), add_deck(tx, "a")
-    note(tx, user, deck, updated="null")
+def test_practices_are_added_up_and_the_last_is_dated(tx: Connection, how: str) -> None:
+    user, deck = a_user(tx), add_deck(tx, "a", "b", "c")
+    learn(tx, user, "a", practised="3, 2, '2020-02-02'")
+    learn(tx, user, "b", practised="10, 0, '2021-03-03'")
+    note(tx, user, deck, updated="null", figures="3, 0, 0", practices="99, now()")
     refresh_either(tx, user, deck, how)
     practices = "select total_practices, last_practiced_at::date::text"
-    assert rows(tx, f"{practices} from public.user_deck_progress") == [(7, "2020-02-02")]
+    assert rows(tx, f"{practices} from public.user_deck_progress") == [(15, "2021-03-03")]
+
+
+@either
+@pytest.mark.parametrize("practices", ["14, '2021-03-03'", "15, '2021-03-04'", "15, null"])
+def test_a_wrong_practice_alone_is_corrected(tx: Connection, how: str, practices: str) -> None:
+    user, deck = a_user(tx), add_deck(tx, "a")
+    learn(tx, user, "a", practised="9, 6, '2021-03-03'")
+    old = "now() - interval '2 hours'"
+    note(tx, user, deck, updated=old, figures="1, 0, 0", practices=practices)
+    refresh_either(tx, user, deck, how)
+    found = "select total_practices, last_practiced_at::date::text, updated_at = now()"
+    assert rows(tx, f"{found} from public.user_deck_progress") == [(15, "2021-03-03", True)]
 
 
 @either

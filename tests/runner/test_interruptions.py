@@ -186,8 +186,9 @@ def test_a_runner_that_never_ends_is_named(empty: str, monkeypatch: pytest.Monke
         other.execute("select pg_advisory_lock(%s)", (api.MIGRATION_LOCK,))
         with pytest.raises(api.RunnerError, match="another runner is migrating") as refusal:
             api.migrate(empty)
+        pid = other.info.backend_pid
     assert refusal.value.code == Exit.BUSY
-    assert f"pid {other.info.backend_pid} (runner migrate" in str(refusal.value.detail)
+    assert f"pid {pid} (runner migrate" in str(refusal.value.detail)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
