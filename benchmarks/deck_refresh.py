@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 KNOWN = 400_000
 GOAL = 2.5
 
-# The seed's way: PL/pgSQL, a call for each deck, every deck written. It is spared the two figures
-# that the original adds up besides, and its function returns what it says it returns.
+# The seed's way: PL/pgSQL, a call for each deck, every deck written. Its function returns what it
+# says it returns.
 SEED = """
     create schema seed;
 
@@ -44,7 +44,8 @@ SEED = """
     as $function$
     begin
         insert into public.user_deck_progress as progress (
-            user_id, deck_id, total_cards, mastered_cards, cards_due_today, updated_at
+            user_id, deck_id, total_cards, mastered_cards, cards_due_today, total_practices,
+            last_practiced_at, updated_at
         )
         select
             p_user_id,
@@ -52,6 +53,8 @@ SEED = """
             count(*),
             count(*) filter (where known.mastered_at is not null),
             count(*) filter (where known.next_review_at <= now()),
+            coalesce(sum(known.times_correct + known.times_wrong), 0),
+            max(known.last_review_at),
             now()
         from public.deck_flashcards as card
         left join public.user_card_progress as known
@@ -62,6 +65,8 @@ SEED = """
             total_cards = excluded.total_cards,
             mastered_cards = excluded.mastered_cards,
             cards_due_today = excluded.cards_due_today,
+            total_practices = excluded.total_practices,
+            last_practiced_at = excluded.last_practiced_at,
             updated_at = now();
     end;
     $function$;
@@ -93,8 +98,8 @@ SIDES = {
     "ours": "select public.refresh_stale_deck_progress(%(user)s)",
 }
 FIGURES = """
-    select md5(string_agg(concat_ws(' ', deck_id, total_cards, mastered_cards, cards_due_today), ','
-                          order by deck_id))
+    select md5(string_agg(concat_ws(' ', deck_id, total_cards, mastered_cards, cards_due_today,
+                                    total_practices, last_practiced_at), ',' order by deck_id))
     from public.user_deck_progress
     where user_id = %(user)s
 """
