@@ -143,7 +143,7 @@ def test_usage_agrees_with_postgresql(db: Connection) -> None:
         db,
         f"""
         create schema "Odd Schema";
-        create table {ODD} (id integer constraint "Key's" primary key, other integer);
+        create table {ODD} (id integer constraint "Key's" unique, other integer);
         create index plain on {ODD} (other);
         insert into {ODD} select number, number from generate_series(1, 100) as number;
         set enable_seqscan = off; set enable_bitmapscan = off;
@@ -151,6 +151,8 @@ def test_usage_agrees_with_postgresql(db: Connection) -> None:
     )
     for _ in range(3):
         assert column(db, f"select other from {ODD} where other between 1 and 5") == [1, 2, 3, 4, 5]
+    execute(db, "set enable_indexscan = off; set enable_bitmapscan = on")
+    assert column(db, f"select id from {ODD} where other between 6 and 7") == [6, 7]
     execute(db, "select pg_stat_force_next_flush()")
     found = rows(
         db,
@@ -158,7 +160,7 @@ def test_usage_agrees_with_postgresql(db: Connection) -> None:
         " is_unique, is_valid from maintenance.index_usage where schema_name = 'Odd Schema'",
     )
     table = 'It\'s "Mixed"'
-    assert found[0] == ("plain", table, 3, 15, 15, 16384, False, True)
+    assert found[0] == ("plain", table, 4, 17, 15, 16384, False, True)
     assert found[1] == ("Key's", table, 0, 0, 0, 16384, True, True)
 
 

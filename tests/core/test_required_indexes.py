@@ -148,7 +148,9 @@ def test_they_are_sorted_by_chain_table_and_name(odd: Connection) -> None:
     declare(odd, "public.a", "i2", "id")
     declare(odd, "public.b", "i0", "id", chain="a chain before")
     declare(odd, ODD, "i4", "other")
-    assert missing(odd) == ["i0", "i4", "i2", "i3", "i1"]
+    execute(odd, 'create table "Odd Schema".z (id integer)')
+    declare(odd, '"Odd Schema".z', "i5", "id")
+    assert missing(odd) == ["i0", "i4", "i5", "i2", "i3", "i1"]
 
 
 @pytest.mark.parametrize("flag", ["indisvalid", "indisready"])
@@ -181,18 +183,21 @@ def test_an_index_is_declared_once(odd: Connection) -> None:
         declare(odd, ODD, "made", "third")
 
 
-def test_releasing_drops_the_index_and_the_declaration(odd: Connection) -> None:
-    for name in ("Made One", "made_two"):
-        declare(odd, ODD, name, "other")
-    execute(odd, 'create table public.t (id integer); create index "Made One" on public.t (id)')
+@pytest.mark.parametrize(("name", "other"), [("Made One", "made_two"), ("made_two", "Made One")])
+def test_releasing_drops_the_index_and_the_declaration(
+    odd: Connection, name: str, other: str
+) -> None:
+    for each in ("Made One", "made_two"):
+        declare(odd, ODD, each, "other")
+    execute(odd, f'create table public.t (id integer); create index "{name}" on public.t (id)')
     build(odd)
     declared = column(odd, "select name from maintenance.required_index order by name")
-    execute(odd, "select maintenance.release_index(%s, 'Made One')", ODD)
-    declared.remove("Made One")
+    execute(odd, "select maintenance.release_index(%s, %s)", ODD, name)
+    declared.remove(name)
     assert column(odd, "select name from maintenance.required_index order by name") == declared
-    indexes = "select indexname from pg_indexes where schemaname || tablename = any(%s) order by 1"
-    assert column(odd, indexes, ['Odd SchemaIt\'s "Mixed"', "publict"]) == ["Made One", "made_two"]
-    assert scalar(odd, "select tablename from pg_indexes where indexname = 'Made One'") == "t"
+    indexes = "select indexname from pg_indexes where schemaname = %s"
+    assert column(odd, indexes, "Odd Schema") == [other]
+    assert scalar(odd, "select tablename from pg_indexes where indexname = %s", name) == "t"
     assert missing(odd) == []
 
 

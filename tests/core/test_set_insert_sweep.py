@@ -139,11 +139,13 @@ def test_a_session_of_a_role_that_does_not_own_the_table_is_refused(
     assert rows(db, SETTINGS) == [DEFAULTS]
 
 
-@pytest.mark.parametrize("through", ["the owner", "a member"])
+@pytest.mark.parametrize("through", ["the owner", "a member", "a member who inherits nothing"])
 def test_the_owner_and_members_of_it_may(
     role: Callable[..., str], tx: Connection, through: str
 ) -> None:
     owner, member = role("owner"), role("member")
+    if "nothing" in through:
+        execute(tx, f"alter role {member} noinherit")
     execute(tx, f"alter table {TABLE} owner to {owner}; grant {owner} to {member}")
     caller = owner if through == "the owner" else member
     grant(tx, caller)
