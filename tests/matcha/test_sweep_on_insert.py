@@ -599,8 +599,8 @@ def test_an_insert_survives_a_sweep_that_fails(
 
 
 @each_table
-def test_a_sweep_that_failed_is_not_tried_again_in_the_transaction(
-    db: Connection, table: str
+def test_a_sweep_that_failed_is_not_tried_again_by_its_session_for_a_minute(
+    db: Connection, table: str, another: Callable[[], Connection]
 ) -> None:
     put(db, table, "old", expires=EXPIRED, count=3)
     refuse_deletions(db, table)
@@ -610,8 +610,12 @@ def test_a_sweep_that_failed_is_not_tried_again_in_the_transaction(
         assert memory(db, table) == "~"
     assert scalar(db, "select last_value from public.attempts") == 1
     insert(db, table, "third")
+    assert scalar(db, "select last_value from public.attempts") == 1
+    minute = scalar(db, "select extract(epoch from clock_timestamp() + interval '1 min') * 1000")
+    assert minute - 5_000 < int(memory(db, table) or "0") <= minute
+    insert(another(), table, "fourth")
     assert scalar(db, "select last_value from public.attempts") == 2
-    assert count(db, table) == 6
+    assert count(db, table) == 7
 
 
 @each_table

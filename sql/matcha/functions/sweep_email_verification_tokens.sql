@@ -68,6 +68,12 @@ begin
 exception
     when others then
         raise log 'sweep of % failed: % (SQLSTATE %)', tg_relid::regclass, sqlerrm, sqlstate;
+        -- What failed will fail again: rest for a minute, and keep the log readable.
+        perform set_config(
+            'maintenance.sweep_' || tg_relid,
+            (extract(epoch from clock_timestamp() + interval '1 minute') * 1000)::bigint::text,
+            false
+        );
         perform set_config('maintenance.sweep_' || tg_relid, '~', true);
         return null;
 end;
