@@ -15,7 +15,9 @@ from runner.errors import Exit, RunnerError
 
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT = 10
-PASSWORD = re.compile(r"(?P<before>://[^:/@\s]*):[^@\s]*@|(?P<key>\bpassword\s*=\s*)('[^']*'|\S+)")
+PASSWORD = re.compile(
+    r"(?P<before>://[^:/@\s]*):[^@\s]*@|(?P<key>\b(?:ssl)?password\s*=\s*)(?:'[^']*'|\S+)"
+)
 
 SESSION = """
     set client_connection_check_interval = '1s';

@@ -64,7 +64,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _remove(folder: Path) -> None:
     del os.environ[FOLDER]
-    Server(folder, throwaway=True).stop()
+    if url := os.environ.get("RUNNER_TEST_URL"):
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute(f"drop database if exists {TEMPLATE}")
+    else:
+        Server(folder, throwaway=True).stop()
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -87,12 +91,13 @@ def server() -> TestServer:
         url = private.url()
     with (folder / "template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with psycopg.connect(url, autocommit=True) as admin:
-            known = admin.execute("select from pg_database where datname = %s", (TEMPLATE,))
-            if known.fetchone() is None:
-                admin.execute("create database pgm_template_making")
-                migrate(make_conninfo(url, dbname="pgm_template_making"))
-                admin.execute(f"alter database pgm_template_making rename to {TEMPLATE}")
+        done = folder / "template.done"  # a database of that name may be an earlier run's
+        if not done.exists():
+            with psycopg.connect(url, autocommit=True) as admin:
+                admin.execute(f"drop database if exists {TEMPLATE}")
+                admin.execute(f"create database {TEMPLATE} template template0")
+            migrate(make_conninfo(url, dbname=TEMPLATE))
+            done.touch()
     return TestServer(url, TEMPLATE, os.environ.get("PYTEST_XDIST_WORKER", "main"))
 
 
