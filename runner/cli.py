@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated
 
@@ -61,7 +62,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except typer.TyperException as error:
-        wants_json = "--json" in sys.argv or "--output json" in " ".join(sys.argv)
+        wants_json = re.search(r" (--json|--output[ =]json)\b", " ".join(sys.argv))
         message = error.format_message().rstrip(".")
         Screen(Output.JSON if wants_json else Output.TEXT).error(
             RunnerError(

@@ -76,7 +76,9 @@ class Server:
                     code=Exit.USAGE,
                 )
         # The next major version cannot open the data of this one.
-        self.data = self.folder / f"data-{programs.major_version(self._installed)}"
+        major = programs.major_version(self._installed)
+        self.version = int(major) * 10000
+        self.data = self.folder / f"data-{major}"
         self.log = self.data / "server.log"
         self._account = programs.account_for(self.data)
 

@@ -30,7 +30,8 @@ Format = Annotated[Output, typer.Option("--output", help="How to answer.")]
 Json = Annotated[bool, typer.Option("--json", help="Short for --output json.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say more, and show the traceback of a defect.")
+    bool,
+    typer.Option("--verbose", "-v", help="Time each step; show a defect's traceback."),
 ]
 LockWait = Annotated[
     float | None,

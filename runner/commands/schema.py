@@ -79,6 +79,9 @@ def migrate(
         if dry_run:
             for one in done.applied:
                 screen.say(f"would apply {one.id}")
+        if verbose:
+            for one in done.applied:
+                screen.note(f"{one.id} took {one.seconds:.3f} s")
         chains = " and ".join(done.chains)
         if not (done.applied or done.indexes):
             screen.say(f"{done.database} is up to date: {chains}")
@@ -134,6 +137,9 @@ def rollback(
                     stopped=stopped,
                 ),
             )
+        if verbose:
+            for one in done.undone:
+                screen.note(f"{one.id} took {one.seconds:.3f} s")
         if everything:
             screen.say(f"{done.database} has nothing of pg-maintenance any more")
         screen.document({"plan": plan, "done": done})

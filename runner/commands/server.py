@@ -17,7 +17,6 @@ from runner.commands.options import (
     Verbose,
     Yes,
     answering,
-    database,
     settings_for,
 )
 from runner.errors import Exit, RunnerError
@@ -120,13 +119,15 @@ def psql(
         from runner.clients import environment, find
 
         settings = settings_for(screen, database_url)
-        if name is not None:
+        if name is not None or embedded or settings.database_url is None:
             server = api.embedded_server()
             server.start()
-            target = server.url(name)
+            target = server.url(name or "postgres")
+            # An older psql fails at \d; elsewhere, one with TLS and history is worth more.
+            program = find("psql", server_version=server.version)
         else:
-            target = database(screen, settings, embedded=embedded, may_start=True)
-        program = find("psql")
+            target = settings.database_url
+            program = find("psql")
         os.execve(program, [str(program), *(arguments or [])], environment(target))  # noqa: S606
 
 

@@ -83,6 +83,12 @@ def test_a_dry_run_lists_and_changes_nothing(empty: str) -> None:
     assert structure(empty) == before
 
 
+def test_verbose_says_how_long_each_script_took(empty: str) -> None:
+    done = run("migrate", "--verbose", url=empty)
+    for one in scripts(["matcha"]):
+        assert f"{one.id} took 0." in done.stderr
+
+
 def test_quiet_prints_nothing(empty: str) -> None:
     done = run("migrate", "-q", url=empty)
     assert (done.returncode, done.stdout, done.stderr) == (Exit.DONE, "", "")

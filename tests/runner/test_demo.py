@@ -82,6 +82,8 @@ def test_migrate_without_a_database_uses_the_embedded_server(private: dict[str, 
     assert run("status", "--embedded", environ=private).returncode == Exit.DONE
     answer = run("psql", "--", "-XAtc", "select count(*) from users", environ=private)
     assert answer.stdout == "0\n"
+    described = run("psql", "--", "-Xc", "\\d users", "-c", "\\l", environ=private)
+    assert described.returncode == Exit.DONE, described.stderr
 
 
 def test_db_starts_stops_and_resets_the_server(private: dict[str, str]) -> None:

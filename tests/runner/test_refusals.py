@@ -321,8 +321,9 @@ def test_words_that_make_no_sense(
     done = run(*arguments, url=url)
     assert (done.returncode, done.stdout) == (Exit.USAGE, ""), done.stderr
     assert done.stderr.startswith("error: ")
-    document = json.loads(run(*arguments, "--json", url=url).stdout)
-    assert document["exit_code"] == Exit.USAGE
+    for form in (["--json"], ["--output", "json"], ["--output=json"]):
+        document = json.loads(run(*arguments, *form, url=url).stdout)
+        assert document["exit_code"] == Exit.USAGE
 
 
 def test_rolling_back_where_there_is_nothing(empty: str) -> None:
