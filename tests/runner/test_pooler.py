@@ -27,10 +27,11 @@ def pooler(empty: str) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="pgm-pooler-"))
     folder.chmod(0o755)
     config = folder / "pgbouncer.ini"
+    (folder / "users.txt").write_text(f'"{server["user"]}" ""\n')
     config.write_text(
         f"[databases]\n* = host={server['host']} port={server.get('port') or 5432}\n"
-        f"[pgbouncer]\npool_mode = transaction\nauth_type = any\nlisten_addr =\n"
-        f"unix_socket_dir = {folder}\n"
+        f"[pgbouncer]\npool_mode = transaction\nauth_type = trust\nauth_file = {folder}/users.txt\n"
+        f"listen_addr =\nunix_socket_dir = {folder}\n"
     )
     account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None  # it refuses to run as root
     if account is not None:
