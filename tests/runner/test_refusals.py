@@ -73,20 +73,35 @@ def test_a_server_that_is_not_there() -> None:
 
 
 @pytest.fixture
-def guarded() -> Iterator[str]:
-    """The URL of a role on a server that asks for its password, which is "right"."""
-    folder = Path(tempfile.mkdtemp(prefix="pgm-guarded-"))
+def private() -> Iterator[Server]:
+    """A running server that a test may reconfigure."""
+    folder = Path(tempfile.mkdtemp(prefix="pgm-private-"))
     folder.chmod(0o755)
     server = Server(folder, throwaway=True)
     server.start()
-    with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute("create role guarded login password 'right'")
-        hba = server.data / "pg_hba.conf"
-        hba.write_text("local all guarded scram-sha-256\n" + hba.read_text())
-        connection.execute("select pg_reload_conf()")
-    yield make_conninfo(server.url(), user="guarded")
+    yield server
     server.stop()
     shutil.rmtree(folder)
+
+
+def test_a_standby(private: Server) -> None:
+    private.stop()
+    (private.data / "standby.signal").touch()
+    private.start()
+    hint = refused(Exit.FAILED, "is a standby and takes no changes", "migrate", url=private.url())
+    assert "primary" in hint
+    assert run("status", url=private.url()).returncode == Exit.FINDINGS
+
+
+@pytest.fixture
+def guarded(private: Server) -> str:
+    """The URL of a role on a server that asks for its password, which is "right"."""
+    with psycopg.connect(private.url(), autocommit=True) as connection:
+        connection.execute("create role guarded login password 'right'")
+        hba = private.data / "pg_hba.conf"
+        hba.write_text("local all guarded scram-sha-256\n" + hba.read_text())
+        connection.execute("select pg_reload_conf()")
+    return make_conninfo(private.url(), user="guarded")
 
 
 def test_a_wrong_password(guarded: str) -> None:
