@@ -34,6 +34,7 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks
 
 coverage: .venv/ready
+	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -m "not slow and not check"
 	$(BIN)/coverage combine
 	$(BIN)/coverage report

@@ -497,6 +497,8 @@ class TestAsAnOrdinaryUser:
             print(server.data.exists())
         """
         monkeypatch.setenv("RUNNER_PG_BIN", str(server.bin))
+        # What coverage measures would go to a file here, where that user may not write.
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
         first, second, third = finish(python(code, folder / "own")).splitlines()
 
