@@ -122,7 +122,8 @@ def read_state(connection: Connection) -> State:
         ) from None
     if not applied:
         raise RunnerError(
-            f"schema maintenance in database {facts.database} was built with psql",
+            f"schema maintenance in database {facts.database} was built with psql, "
+            "or restored without its rows",
             detail="Its ledger is empty, so the runner does not know which scripts were applied.",
             hint="Go on with psql, or undo the scripts with those under rollback/ and "
             "run `runner migrate`.",

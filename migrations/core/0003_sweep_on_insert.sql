@@ -9,7 +9,13 @@ create table maintenance.insert_sweep (
     batch_size integer not null default 100
         constraint insert_sweep_batch_size_check check (batch_size between 1 and 10000),
     rest interval not null default '50 ms'
-        constraint insert_sweep_rest_check check (rest between '0 s' and '1 h')
+        constraint insert_sweep_rest_check check (
+            rest between '0 s' and '1 h'
+            -- an interval of months less days may compare as short and last for years
+            and extract(year from rest) = 0
+            and extract(month from rest) = 0
+            and extract(day from rest) = 0
+        )
 );
 
 revoke all on table maintenance.insert_sweep from public;
@@ -23,6 +29,7 @@ comment on column maintenance.insert_sweep.rest is
     'How long a session waits before it looks again, once it has found nothing.';
 
 \ir ../../sql/core/functions/caller.sql
+\ir ../../sql/core/functions/may_sweep.sql
 \ir ../../sql/core/functions/open_sweep.sql
 \ir ../../sql/core/functions/close_sweep.sql
 \ir ../../sql/core/functions/set_insert_sweep.sql

@@ -1,4 +1,5 @@
--- Removes the clean-up: from here on the token tables grow. No row of the application is lost.
+-- Removes the clean-up: from here on the token tables grow. No row of the application is
+-- lost, but how its sweeps were set.
 
 drop trigger trigger_cleanup_refresh_tokens on public.refresh_tokens;
 drop trigger trigger_cleanup_email_verification_tokens on public.email_verification_tokens;

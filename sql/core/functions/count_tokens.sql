@@ -14,7 +14,10 @@ declare
     v_watched maintenance.watched_token;
 begin
     for v_watched in
-        select * from maintenance.watched_token order by watched_token.token_type
+        select watched.*
+        from maintenance.watched_token as watched
+        join pg_catalog.pg_class as class on class.oid = watched.relation  -- not dropped since
+        order by watched.token_type
     loop
         return query execute format(
             'select %L::text,'

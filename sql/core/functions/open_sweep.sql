@@ -1,19 +1,17 @@
 -- Decides whether an insert may sweep its table now, and how much.
 --
--- Only READ COMMITTED may: at the other levels a row that somebody else has removed would make
--- the application's transaction fail. The lock belongs to the transaction, so that one transaction
--- at a time sweeps a table, and nobody waits for it.
+-- Only READ COMMITTED may (READ UNCOMMITTED is the same in PostgreSQL): at the other levels a row
+-- that somebody else has removed would make the application's transaction fail. The lock belongs to
+-- the transaction, so that one transaction at a time sweeps a table, and nobody waits for it.
 
 create or replace function maintenance.open_sweep(relation oid)
 returns integer
 language plpgsql
-security definer  -- the settings are not for the inserting role to read
+security definer  -- the owner of the table need not be able to read the settings
 set search_path = pg_catalog, pg_temp
 as $function$
-declare
-    v_batch_size integer;
 begin
-    if current_setting('transaction_isolation') <> 'read committed' then
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
         perform set_config('maintenance.sweep_' || open_sweep.relation, '~', true);
         return 0;
     end if;
@@ -23,18 +21,11 @@ begin
         return 0;
     end if;
 
-    select sweep.batch_size
-    into v_batch_size
-    from maintenance.insert_sweep as sweep
-    where sweep.relation = open_sweep.relation
-      and sweep.enabled;
-
-    if not found then
-        perform maintenance.close_sweep(open_sweep.relation, removed => 0);
-        return 0;
-    end if;
-
-    return v_batch_size;
+    return (
+        select sweep.batch_size
+        from maintenance.insert_sweep as sweep
+        where sweep.relation = open_sweep.relation
+    );
 end;
 $function$;
 

@@ -10,17 +10,19 @@ select
     usage.idx_scan as scans,
     usage.idx_tup_read as tuples_read,
     usage.idx_tup_fetch as tuples_fetched,
-    pg_relation_size(usage.indexrelid) as index_bytes,
+    size.bytes as index_bytes,
     definition.indisunique as is_unique,
     definition.indisvalid as is_valid
 from pg_catalog.pg_stat_user_indexes as usage
 join pg_catalog.pg_index as definition on definition.indexrelid = usage.indexrelid
+cross join lateral (select pg_relation_size(usage.indexrelid) as bytes) as size
+where size.bytes is not null  -- dropped while we were looking
 order by usage.idx_scan desc, usage.schemaname, usage.relname, usage.indexrelname;
 
 revoke all on table maintenance.index_usage from public;
 
 comment on view maintenance.index_usage is
-    'Indexes of every schema with how often each was used since statistics began, most used first.';
+    'Indexes of all tables but the system''s, with how often each was used since statistics began.';
 comment on column maintenance.index_usage.schema_name is 'Schema of the table and its index.';
 comment on column maintenance.index_usage.table_name is 'Table that is indexed.';
 comment on column maintenance.index_usage.index_name is 'Name of the index.';

@@ -24,7 +24,7 @@ order by size.total desc, namespace.nspname, class.relname;
 revoke all on table maintenance.table_sizes from public;
 
 comment on view maintenance.table_sizes is
-    'Tables and materialized views of every schema, largest first; partitions one by one.';
+    'Tables and materialized views but the system''s, largest first; partitions one by one.';
 comment on column maintenance.table_sizes.schema_name is 'Schema of the table.';
 comment on column maintenance.table_sizes.table_name is 'Name of the table, unquoted.';
 comment on column maintenance.table_sizes.size is 'total_bytes for people.';
@@ -32,6 +32,6 @@ comment on column maintenance.table_sizes.total_bytes is 'Everything the table t
 comment on column maintenance.table_sizes.heap_bytes is 'The rows themselves.';
 comment on column maintenance.table_sizes.index_bytes is 'All indexes together.';
 comment on column maintenance.table_sizes.other_bytes is
-    'Values stored out of line (TOAST), free space map and visibility map.';
+    'Values stored out of line (TOAST) and their index, free space map, visibility map.';
 comment on column maintenance.table_sizes.estimated_rows is
-    'Rows at the last VACUUM or ANALYZE; null before the first.';
+    'Rows at the last VACUUM, ANALYZE or CREATE INDEX; null before the first.';

@@ -3,7 +3,6 @@
 -- The condition names both cases apart, so that each has its own index: one test of expires_at for
 -- used and unused tokens alike would fit neither.
 
-
 create or replace function public.cleanup_expired_password_reset_tokens()
 returns integer
 language plpgsql

@@ -2,7 +2,6 @@
 --
 -- A refresh token is used many times: only its time ends it.
 
-
 create or replace function public.cleanup_expired_refresh_tokens()
 returns integer
 language plpgsql

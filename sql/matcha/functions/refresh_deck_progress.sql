@@ -1,13 +1,18 @@
 -- Adds up what a user knows of one deck.
 --
 -- A card without progress counts towards the deck, and is neither mastered nor due. Figures that
--- are right already are left alone: no row version, no WAL.
+-- are right already are left alone. One transaction at a time adds up a user's decks: figures that
+-- were counted before another's commit would else replace newer ones, and pass for fresh.
 
 create or replace function public.refresh_deck_progress(p_user_id uuid, p_deck_id uuid)
 returns void
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
+begin
+    -- The first half of the key is 'deck' in ASCII.
+    perform pg_advisory_xact_lock(1684366187, hashtext(p_user_id::text));
+
     insert into public.user_deck_progress as progress (
         user_id, deck_id, total_cards, mastered_cards, cards_due_today, total_practices,
         last_practiced_at, updated_at
@@ -18,7 +23,7 @@ as $function$
         count(card.flashcard_id),
         count(known.mastered_at),
         count(*) filter (where known.next_review_at <= now()),
-        coalesce(sum(known.times_correct + known.times_wrong), 0),
+        least(coalesce(sum(known.times_correct::bigint + known.times_wrong), 0), 2147483647),
         max(known.last_review_at),
         now()
     from public.deck_flashcards as card
@@ -42,6 +47,7 @@ as $function$
            excluded.total_cards, excluded.mastered_cards, excluded.cards_due_today,
            excluded.total_practices, excluded.last_practiced_at
        );
+end;
 $function$;
 
 comment on function public.refresh_deck_progress(uuid, uuid) is

@@ -2,8 +2,7 @@
 --
 -- One statement for all decks, planned anew each time: one stale deck wants a loop over its cards,
 -- and two hundred want a join. Figures that are right already are left alone, so a dashboard that
--- is loaded again and again reads and does not write. The others are locked in one order, so that
--- two dashboards of the same user cannot deadlock.
+-- is loaded again and again reads and does not write.
 
 create or replace function public.refresh_stale_deck_progress(p_user_id uuid)
 returns integer
@@ -14,6 +13,9 @@ as $function$
 declare
     v_stale uuid[];
 begin
+    -- refresh_deck_progress says why, and takes the same.
+    perform pg_advisory_xact_lock(1684366187, hashtext(p_user_id::text));
+
     select array_agg(progress.deck_id)
     into v_stale
     from public.user_deck_progress as progress
@@ -30,7 +32,9 @@ begin
             count(card.flashcard_id) as total_cards,
             count(known.mastered_at) as mastered_cards,
             count(*) filter (where known.next_review_at <= now()) as cards_due_today,
-            coalesce(sum(known.times_correct + known.times_wrong), 0) as total_practices,
+            least(
+                coalesce(sum(known.times_correct::bigint + known.times_wrong), 0), 2147483647
+            ) as total_practices,
             max(known.last_review_at) as last_practiced_at
         from unnest(v_stale) as stale (deck_id)
         left join public.deck_flashcards as card on card.deck_id = stale.deck_id
@@ -38,39 +42,33 @@ begin
             on known.user_id = p_user_id
             and known.flashcard_id = card.flashcard_id
         group by stale.deck_id
-    ),
-    wrong as materialized (
-        select counted.*
-        from counted
-        join public.user_deck_progress as progress
-            on progress.user_id = p_user_id
-            and progress.deck_id = counted.deck_id
-        -- asked again of the row that is locked: another dashboard may just have counted later
-        where progress.updated_at is null
-           or (
-               progress.updated_at < now() - interval '1 hour'
-               and (
-                   progress.total_cards, progress.mastered_cards, progress.cards_due_today,
-                   progress.total_practices, progress.last_practiced_at
-               ) is distinct from (
-                   counted.total_cards, counted.mastered_cards, counted.cards_due_today,
-                   counted.total_practices, counted.last_practiced_at
-               )
-           )
-        order by progress.deck_id
-        for no key update of progress
     )
     update public.user_deck_progress as progress
     set
-        total_cards = wrong.total_cards,
-        mastered_cards = wrong.mastered_cards,
-        cards_due_today = wrong.cards_due_today,
-        total_practices = wrong.total_practices,
-        last_practiced_at = wrong.last_practiced_at,
+        total_cards = counted.total_cards,
+        mastered_cards = counted.mastered_cards,
+        cards_due_today = counted.cards_due_today,
+        total_practices = counted.total_practices,
+        last_practiced_at = counted.last_practiced_at,
         updated_at = now()
-    from wrong
+    from counted
     where progress.user_id = p_user_id
-      and progress.deck_id = wrong.deck_id;
+      and progress.deck_id = counted.deck_id
+      and (
+          progress.updated_at is null
+          -- asked again of a row that was waited for: somebody may just have counted later
+          or progress.updated_at < now() - interval '1 hour'
+      )
+      and (
+          progress.updated_at is null
+          or (
+              progress.total_cards, progress.mastered_cards, progress.cards_due_today,
+              progress.total_practices, progress.last_practiced_at
+          ) is distinct from (
+              counted.total_cards, counted.mastered_cards, counted.cards_due_today,
+              counted.total_practices, counted.last_practiced_at
+          )
+      );
 
     return cardinality(v_stale);
 end;

@@ -1,8 +1,9 @@
 -- Sweeps refresh tokens that are of no use any more when new ones arrive.
 --
--- A token that is dead on arrival goes at once, at every isolation level: nobody else can see it.
--- Others go when no other transaction sweeps: at most a batch, and none that somebody holds.
--- Whatever happens, the insert goes on.
+-- A token that is dead on arrival goes with its insert: nobody else can see it. Only at
+-- SERIALIZABLE it stays, where reading the table to remove it could make a transaction fail. Other
+-- tokens go when no other transaction sweeps: at most a batch, and none that another holds. ONLY
+-- keeps out of tables that inherit, whose rows have the same ctids.
 
 create or replace function maintenance.sweep_refresh_tokens()
 returns trigger
@@ -11,51 +12,68 @@ security definer  -- the role that inserts tokens needs no right to delete them
 set search_path = pg_catalog, pg_temp
 as $trigger$
 declare
+    v_memory text := 'maintenance.sweep_' || tg_relid;
+    v_began timestamptz := clock_timestamp();
+    v_now text := (extract(epoch from v_began) * 1000)::bigint::text;
+    v_has_dead boolean;
     v_batch_size integer;
     v_removed bigint;
 begin
-    if exists (select from inserted where inserted.expires_at < now()) then
-        delete from public.refresh_tokens as token
-        using inserted
-        where token.id = inserted.id
-          and (token.expires_at < now());
-    end if;
+    v_has_dead := exists (select from inserted where inserted.expires_at < now());
 
     -- close_sweep says what this setting means.
-    if current_setting('maintenance.sweep_' || tg_relid, true) collate "C"
-       > (extract(epoch from clock_timestamp()) * 1000)::bigint::text
+    if not v_has_dead and current_setting(v_memory, true) collate "C" > v_now then
+        return null;
+    end if;
+
+    -- An insert that a trigger makes may belong to a command on the very rows that would go.
+    if pg_trigger_depth() > 1
+       or current_setting(v_memory || '_failed', true) collate "C" > v_now
     then
+        return null;
+    end if;
+
+    if not maintenance.may_sweep(tg_relid, current_user) then
+        perform maintenance.close_sweep(tg_relid, removed => 0, began => v_began);
+        return null;
+    end if;
+
+    if v_has_dead and current_setting('transaction_isolation') <> 'serializable' then
+        delete from only public.refresh_tokens as token
+        using inserted
+        where token.id = inserted.id
+          and token.expires_at < now();
+    end if;
+
+    if current_setting(v_memory, true) collate "C" > v_now then
         return null;
     end if;
 
     v_batch_size := maintenance.open_sweep(tg_relid);
 
     if v_batch_size > 0 then
-        delete from public.refresh_tokens as token
+        delete from only public.refresh_tokens as token
         where token.ctid = any (array(
             select expired.ctid
-            from public.refresh_tokens as expired
+            from only public.refresh_tokens as expired
             where expired.expires_at < now()
             order by expired.expires_at  -- keeps to the index, even where most tokens have expired
             limit v_batch_size
             for update skip locked
-        ));
+        ))
+          and token.expires_at < now();
 
         get diagnostics v_removed = row_count;
-        perform maintenance.close_sweep(tg_relid, v_removed);
+        perform maintenance.close_sweep(tg_relid, v_removed, began => v_began);
     end if;
 
     return null;
 exception
     when others then
+        -- What failed will fail again: leave the insert alone, and for a minute the log too.
         raise log 'sweep of % failed: % (SQLSTATE %)', tg_relid::regclass, sqlerrm, sqlstate;
-        -- What failed will fail again: rest for a minute, and keep the log readable.
-        perform set_config(
-            'maintenance.sweep_' || tg_relid,
-            (extract(epoch from clock_timestamp() + interval '1 minute') * 1000)::bigint::text,
-            false
-        );
-        perform set_config('maintenance.sweep_' || tg_relid, '~', true);
+        perform set_config(v_memory || '_failed', (v_now::bigint + 60000)::text, false);
+        perform set_config(v_memory, (v_now::bigint + 60000)::text, false);
         return null;
 end;
 $trigger$;
