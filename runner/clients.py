@@ -9,55 +9,34 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import Connection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from runner import embedded
+from runner.connection import SECRETS
 from runner.errors import RunnerError
-
-ENVIRONMENT = {
-    "host": "PGHOST",
-    "hostaddr": "PGHOSTADDR",
-    "port": "PGPORT",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-    "dbname": "PGDATABASE",
-    "service": "PGSERVICE",
-    "passfile": "PGPASSFILE",
-    "options": "PGOPTIONS",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-    "client_encoding": "PGCLIENTENCODING",
-    "channel_binding": "PGCHANNELBINDING",
-    "gssencmode": "PGGSSENCMODE",
-    "krbsrvname": "PGKRBSRVNAME",
-    "load_balance_hosts": "PGLOADBALANCEHOSTS",
-    "requirepeer": "PGREQUIREPEER",
-    "sslcert": "PGSSLCERT",
-    "sslcrl": "PGSSLCRL",
-    "sslkey": "PGSSLKEY",
-    "sslmode": "PGSSLMODE",
-    "sslnegotiation": "PGSSLNEGOTIATION",
-    "sslrootcert": "PGSSLROOTCERT",
-    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
-    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
-    "target_session_attrs": "PGTARGETSESSIONATTRS",
-}
-"""libpq's parameters, and the variables that stand for them (PostgreSQL manual, section 34.15)."""
 
 VERSION = re.compile(r"\b(\d+)(?:\.\d+|devel|beta\d+|rc\d+)")
 
 
-def environment(url: str) -> dict[str, str]:
-    """Return the environment in which a client of libpq connects to ``url``.
+def command(
+    program: Path, url: str, *arguments: str, connection: Connection | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """Return the arguments and the environment with which a program connects to ``url``.
 
-    Raises RunnerError for a parameter that no variable stands for.
+    The URL itself is handed on, less its password: turned into variables it would lose against a
+    service file, and the program would work on another database. ``connection`` is an open one to
+    the same URL; the program then goes to that very host, port and database.
     """
-    given = conninfo_to_dict(url)
-    if unknown := [name for name in given if name not in ENVIRONMENT]:
-        raise RunnerError(
-            f"other programs cannot be given the parameter {unknown[0]} of the database URL",
-            hint="Put it into a service file, and name the service in the URL.",
-        )
-    return os.environ | {ENVIRONMENT[name]: str(value) for name, value in given.items()}
+    given = {name: value for name, value in conninfo_to_dict(url).items() if name not in SECRETS}
+    if connection is not None:
+        info = connection.info
+        local = info.host.startswith("/")
+        given |= {"host": info.host, "hostaddr": "" if local else info.hostaddr}
+        given |= {"port": info.port, "dbname": info.dbname, "user": info.user}
+    password = connection.info.password if connection else conninfo_to_dict(url).get("password")
+    environ = os.environ | ({"PGPASSWORD": str(password)} if password else {})
+    return [str(program), f"--dbname={make_conninfo('', **given)}", *arguments], environ
 
 
 def find(program: str, *, server_version: int = 0) -> Path:
@@ -94,8 +73,11 @@ def find(program: str, *, server_version: int = 0) -> Path:
 
 def major(program: Path) -> int | None:
     """Return the major version of PostgreSQL that a program belongs to; None if it does not say."""
-    answer = subprocess.run(
-        [program, "--version"], capture_output=True, text=True, check=False, timeout=10
-    )
+    try:
+        answer = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     version = VERSION.search(answer.stdout)
     return int(version[1]) if version else None

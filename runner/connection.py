@@ -15,23 +15,37 @@ from runner.errors import Exit, RunnerError
 
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT = 10
-PASSWORD = re.compile(
-    r"(?P<before>://[^:/@\s]*):[^@\s]*@|(?P<key>\b(?:ssl)?password\s*=\s*)(?:'[^']*'|\S+)"
-)
+SECRETS = ("password", "sslpassword")
+
+DEFAULTS = """
+    select set_config(wanted.name, wanted.value, false)
+    from (values
+        ('client_connection_check_interval', '1s'),
+        ('client_min_messages', 'warning'),
+        ('DateStyle', 'ISO'),
+        ('default_transaction_isolation', 'read committed'),
+        ('idle_in_transaction_session_timeout', '0'),
+        ('idle_session_timeout', '0'),
+        ('lock_timeout', '5s'),
+        ('row_security', 'off'),
+        ('search_path', 'pg_catalog, pg_temp'),
+        ('statement_timeout', '0'),
+        ('transaction_timeout', '0')
+    ) as wanted (name, value)
+    where exists (select from pg_catalog.pg_settings as known where known.name = wanted.name)
+"""
+"""How a session of ours behaves, whatever the defaults of its role and database are.
+
+A client that was killed is noticed within a second, and its lock freed. Rows that a policy hides
+are an error, and never "no rows".
+"""
 
 SESSION = """
-    set client_connection_check_interval = '1s';
-    set client_min_messages = warning;
-    set default_transaction_isolation = 'read committed';
-    set lock_timeout = '200ms';
-    set search_path = pg_catalog, pg_temp;
-    set statement_timeout = 0
+    set default_transaction_read_only = off;
+    set lock_timeout = '200ms'
 """
-"""How a migrating session behaves, whatever its role's defaults are.
-
-A client that was killed is noticed within a second, and its lock freed. DDL gives up a lock that
-it does not get at once, so that the application never queues behind it for long.
-"""
+"""What a session that runs scripts sets besides: DDL gives up a lock that it does not get at once,
+so that the application never queues behind it for long."""
 
 
 def literal(text: str) -> LiteralString:
@@ -48,19 +62,27 @@ def conninfo(url: str) -> str:
     Raises RunnerError for other databases' URLs and for what libpq cannot read. The message never
     repeats the URL, which may hold a password.
     """
+    url = url.strip()
+    if not url:
+        raise RunnerError(
+            "the database URL is empty",
+            hint="Is the shell variable that it comes from set?",
+            code=Exit.USAGE,
+        )
     scheme, separator, rest = url.partition("://")
     if separator and scheme.lower() in ("postgresql+psycopg", "postgresql+psycopg2"):
         url = f"postgresql://{rest}"
     elif separator and scheme.lower() not in ("postgresql", "postgres") and "=" not in scheme:
+        named = f"{scheme}://" if re.fullmatch(r"[a-z][a-z0-9+]*", scheme) else "this"
         raise RunnerError(
-            f"{scheme}:// is not a PostgreSQL database",
+            f"{named} is not a PostgreSQL database",
             detail="pg-maintenance is PL/pgSQL: it runs inside PostgreSQL, 15 or newer.",
             hint="Give a postgresql:// URL, or none at all: `runner demo` brings its own server.",
             code=Exit.USAGE,
         )
     try:
         conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
+    except (psycopg.ProgrammingError, UnicodeError):
         raise RunnerError(
             "the database URL cannot be read",
             detail="It is not repeated here, because it may hold a password.",
@@ -71,11 +93,41 @@ def conninfo(url: str) -> str:
     return url
 
 
-def masked(url: str) -> str:
-    """Return ``url`` with *** for its password."""
-    return PASSWORD.sub(
-        lambda found: f"{found['before']}:***@" if found["before"] else f"{found['key']}***", url
+def secrets(url: str) -> list[str]:
+    """Return the secrets in ``url`` that libpq takes for secrets."""
+    given = conninfo_to_dict(url)
+    return [str(given[name]) for name in SECRETS if given.get(name)]
+
+
+def suspicious(url: str) -> bool:
+    """Whether a password may have slipped into another part, for want of percent-encoding."""
+    given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    port = given.get("port", "").replace(",", "")
+    return (
+        any("@" in given.get(name, "") for name in ("host", "dbname"))
+        or ":" in given.get("dbname", "")
+        or (port != "" and not port.isdigit())
     )
+
+
+def masked(url: str) -> str:
+    """Return ``url`` without its secrets, or nothing of it where one may have slipped."""
+    if suspicious(url):
+        return "*** (a password in it may not be percent-encoded)"
+    given = conninfo_to_dict(url)
+    hidden = [name for name in SECRETS if given.pop(name, None)]
+    if not hidden:
+        return url
+    return " ".join([make_conninfo("", **given), *(f"{name}=***" for name in hidden)])
+
+
+def scrubbed(text: str, url: str) -> str:
+    """Return a report on ``url`` as one line, and without its secrets."""
+    if suspicious(url):
+        return "It is not repeated here, because it may hold a password."
+    for secret in secrets(url):
+        text = text.replace(secret, "***")
+    return " ".join(text.split())
 
 
 def pooled(url: str) -> bool:
@@ -98,30 +150,40 @@ def connect(url: str, *, program: str, read_only: bool = False) -> Generator[psy
     timeout = parameters.get("connect_timeout") or CONNECT_TIMEOUT
     try:
         connection = psycopg.connect(
-            make_conninfo(url, application_name=program, connect_timeout=timeout),
+            make_conninfo(
+                url,
+                application_name=program,
+                client_encoding="utf8",
+                connect_timeout=timeout,
+            ),
             autocommit=not read_only,
         )
     except psycopg.OperationalError as error:
         raise RunnerError(
             f"cannot connect to {described(url)}",
-            detail=_sentence(str(error)),
+            detail=scrubbed(str(error), url),
             hint="Check host, port, database, role and password: `runner config show` tells where "
             "they come from.",
         ) from None
     with connection:
-        connection.read_only = read_only or None
+        if read_only:
+            connection.read_only = True
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         version = connection.info.server_version
         if version < OLDEST_SERVER:
             raise RunnerError(
                 f"PostgreSQL {version // 10000} is too old",
                 hint="pg-maintenance needs PostgreSQL 15 or newer.",
             )
+        connection.execute(literal(DEFAULTS))
         yield connection
 
 
 def described(url: str) -> str:
     """Name the database of ``url`` in words that hold no secret."""
     given = conninfo_to_dict(url)
+    if suspicious(url):
+        return "the database"
 
     def named(parameter: str, variable: str) -> str:
         return str(given.get(parameter) or os.environ.get(variable) or "")
@@ -133,8 +195,3 @@ def described(url: str) -> str:
     place = named("host", "PGHOST") or named("hostaddr", "PGHOSTADDR") or "the default server"
     port = named("port", "PGPORT")
     return f"{database or 'the default database'} at {place}{f':{port}' if port else ''}"
-
-
-def _sentence(text: str) -> str:
-    """Return libpq's report, which may go over several lines, as one line."""
-    return " ".join(masked(text).split())

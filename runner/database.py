@@ -33,6 +33,7 @@ class Facts:
     has_schema: bool
     schema_comment: str | None
     has_ledger: bool
+    has_public: bool
     may_create_schema: bool
     may_create_in_public: bool
     owns_schema: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg import Connection, sql
 from psycopg.rows import class_row
@@ -71,6 +72,13 @@ def demo(server: Server, *, tokens: int = 100_000, terms: Terms = Terms()) -> De
     terms.say("starting the embedded server")
     server.start()
     with connect(server.url(), program="runner demo") as connection:
+        if _one(connection, "show data_directory")[0] != str(server.data):
+            raise RunnerError(
+                "the connection leads to another server than the embedded one",
+                detail="Nothing was changed.",
+                hint="Unset libpq's variables, which name a server: PGSERVICE, PGHOSTADDR.",
+                code=Exit.REFUSED,
+            )
         name = sql.Identifier(DATABASE)
         connection.execute(sql.SQL("drop database if exists {} with (force)").format(name))
         connection.execute(sql.SQL("create database {}").format(name))
@@ -119,7 +127,7 @@ def _growth(connection: Connection) -> list[TokenCount]:
     return cursor.execute("select * from maintenance.token_growth").fetchall()
 
 
-def _one(connection: Connection, text: str) -> tuple[int, ...]:
+def _one(connection: Connection, text: str) -> tuple[Any, ...]:
     row = connection.execute(literal(text)).fetchone()
     assert row is not None
     return row

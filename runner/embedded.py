@@ -100,9 +100,10 @@ class Server:
         return Path(f"/tmp/pg-maintenance-{tag}")  # noqa: S108
 
     def url(self, database: str = "postgres") -> str:
-        """Return what libpq needs to connect; it names the port, or PGPORT would count."""
+        """Return what libpq needs; what it does not name, PGHOSTADDR or a service would."""
         folder = quote(os.fsencode(self.socket_folder))
-        return f"postgresql://postgres@/{quote(database, safe='')}?host={folder}&port={PORT}"
+        name = quote(database, safe="")
+        return f"postgresql://postgres@/{name}?host={folder}&hostaddr=&port={PORT}"
 
     def is_running(self) -> bool:
         """Ask the server itself: after ``kill -9`` the pid file stays, and even the pid may."""

@@ -16,7 +16,7 @@ from runner.errors import Exit, RunnerError
 from runner.ledger import Ledger, ordered
 from runner.locks import Terms, migration_lock, with_retries
 from runner.resources import query
-from runner.scripts import CORE, Script, chains, released, script, scripts
+from runner.scripts import CORE, NO_APPLICATION, Script, chains, released, script, scripts
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -41,7 +41,7 @@ class Migrated:
     chains: list[str]
     applied: list[Done]
     indexes: list[str]
-    """Names of the indexes that were built."""
+    """Names of the indexes that were built, or in a dry run of those that are missing."""
     dry_run: bool
 
 
@@ -77,14 +77,17 @@ def migrate(
             pending = _pending(state, chosen, to)
             _preflight(connection, state, pending)
         return Migrated(
-            state.facts.database, chosen, [Done(one.id, 0.0) for one in pending], [], dry_run=True
+            state.facts.database,
+            chosen,
+            [Done(one.id, 0.0) for one in pending],
+            [index.name for index in state.missing_indexes],
+            dry_run=True,
         )
     with connect(url, program="runner migrate") as connection:
         _refuse_pooler(connection, url)
-        connection.execute(literal(SESSION))
-        state = read_state(connection)
         with migration_lock(connection, terms):
             state = read_state(connection)
+            connection.execute(literal(SESSION))
             chosen = _choose(state, applications, to)
             pending = _pending(state, chosen, to)
             _preflight(connection, state, pending)
@@ -99,13 +102,18 @@ def _choose(state: State, applications: Sequence[str], to: str | None) -> list[s
     """Return the chains to bring up to date, core first."""
     wanted = set(state.chosen) | {CORE}
     scripts(applications)  # refuses names that do not exist
+    if NO_APPLICATION in applications and len(set(applications)) > 1:
+        raise RunnerError(
+            "--app none means the core alone, and does not go with another --app", code=Exit.USAGE
+        )
     wanted |= {name for name in applications if name in chains()}
     if to is not None:
         wanted.add(script(to).chain)
     if not applications and not state.is_installed:
         if state.facts.relations:
             raise _foreign(state)
-        wanted.add(DEFAULT_APPLICATION)
+        if to is None:
+            wanted.add(DEFAULT_APPLICATION)
     return [chain for chain in chains() if chain in wanted]
 
 
@@ -174,6 +182,11 @@ def _preflight(connection: Connection, state: State, pending: list[Script]) -> N
     creates_in_public = any(
         made.name.startswith("public.") for one in pending for made in one.creates
     )
+    if creates_in_public and not facts.has_public:
+        raise RunnerError(
+            f"database {facts.database} has no schema public",
+            hint="The application's tables belong there: create schema public.",
+        )
     for missing, right in (
         (not facts.has_schema and not facts.may_create_schema, "create a schema"),
         (facts.has_schema and not facts.owns_schema, "change schema maintenance"),
@@ -229,6 +242,8 @@ def run_script(connection: Connection, name: str, text: str) -> None:
             detail=_at(text, error) or error.diag.message_detail,
             hint="Change or drop what depends on it, then run the command again."
             if isinstance(error, psycopg.errors.DependentObjectsStillExist)
+            else "Something that a migration made is gone: put it back (`runner show` has it)."
+            if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedObject)
             else error.diag.message_hint,
         ) from error
     if connection.info.transaction_status != TransactionStatus.INTRANS:

@@ -66,6 +66,12 @@ def plan_rollback(
         )
     with connect(url, program="runner rollback", read_only=True) as connection:
         state = read_state(connection)
+        if state.applied and not state.facts.owns_schema:
+            raise RunnerError(
+                f"role {state.facts.role} may not change schema maintenance "
+                f"in database {state.facts.database}",
+                hint="Connect as the role that migrated the database, or as a member of it.",
+            )
         undone = _to_undo(state, steps, to)
         losses = _losses(connection, undone)
     return RollbackPlan(state.facts.database, [one.id for one in undone], losses)
@@ -84,31 +90,33 @@ def rollback(
     takes none. After the last script there is no schema, and no ledger. Raises RunnerError when the
     database has changed since the plan, and Stopped between two scripts.
     """
-    with connect(url, program="runner rollback") as connection:
-        connection.execute(literal(SESSION))
+    with (
+        connect(url, program="runner rollback") as connection,
+        migration_lock(connection, terms),
+    ):
         state = read_state(connection)
-        with migration_lock(connection, terms):
-            state = read_state(connection)
-            ids = [row.migration_id for row in reversed(state.applied)]
-            if ids[: len(plan.scripts)] != plan.scripts:
-                raise RunnerError(
-                    f"database {plan.database} has been migrated since the plan was made",
-                    detail="Nothing was changed.",
-                    hint="Run the command again.",
-                    code=Exit.REFUSED,
-                )
-            taken = None
-            if plan.losses and backup_folder is not None:
-                taken = dump(
-                    url,
-                    database=state.facts.database,
-                    server_version=state.facts.server_version,
-                    folder=backup_folder,
-                )
-                terms.say(f"backed up to {taken.file}")
-            undone = [
-                _undo(connection, url, script(migration_id), terms) for migration_id in plan.scripts
-            ]
+        connection.execute(literal(SESSION))
+        ids = [row.migration_id for row in reversed(state.applied)]
+        if ids[: len(plan.scripts)] != plan.scripts:
+            raise RunnerError(
+                f"database {plan.database} has been migrated since the plan was made",
+                detail="Nothing was changed.",
+                hint="Run the command again.",
+                code=Exit.REFUSED,
+            )
+        going = [script(migration_id) for migration_id in plan.scripts]
+        taken = None
+        # Counted again: rows may have come since the plan was shown.
+        if backup_folder is not None and _losses(connection, going):
+            taken = dump(connection, url, backup_folder)
+            terms.say(f"backed up to {taken.file}")
+        is_covered = backup_folder is None or taken is not None
+        try:
+            undone = [_undo(connection, url, one, terms, is_covered) for one in going]
+        except RunnerError as error:
+            if taken is not None:
+                error.detail = f"{error.detail or ''} The dump is {taken.file}.".strip()
+            raise
     return RolledBack(state.facts.database, undone, taken)
 
 
@@ -139,6 +147,11 @@ def _to_undo(state: State, steps: int | None, to: str | None) -> list[Script]:
                 code=Exit.USAGE,
             )
         ids = ids[: ids.index(to)]
+        if not ids:
+            raise RunnerError(
+                f"{to} is the last that was applied: there is nothing to undo after it",
+                code=Exit.USAGE,
+            )
     return [known[migration_id] for migration_id in ids]
 
 
@@ -154,6 +167,8 @@ def _losses(connection: Connection, undone: list[Script]) -> list[Loss]:
         if one.table.startswith(f"{SCHEMA}.") or (one.column is not None and one.table in tables):
             continue
         counted = sql.SQL("*") if one.column is None else sql.Identifier(one.column)
+        if connection.execute("select to_regclass(%s)", (one.table,)).fetchone() == (None,):
+            continue  # dropped by hand: there is nothing left to lose
         row = connection.execute(
             sql.SQL("select count({}) from {}").format(
                 counted, sql.Identifier(*one.table.split("."))
@@ -165,11 +180,14 @@ def _losses(connection: Connection, undone: list[Script]) -> list[Loss]:
     return losses
 
 
-def _undo(connection: Connection, url: str, one: Script, terms: Terms) -> Done:
+def _undo(connection: Connection, url: str, one: Script, terms: Terms, is_covered: bool) -> Done:
+    """Undo one script; what it drops must be covered by a dump, or by the wish to have none."""
     began = time.monotonic()
     is_last = one == scripts([CORE])[0]
 
     def work() -> None:
+        if not is_covered:
+            _refuse_losses(connection, one)
         ledger = Ledger(connection)
         ledger.unbook(one)
         if is_last:
@@ -179,3 +197,18 @@ def _undo(connection: Connection, url: str, one: Script, terms: Terms) -> Done:
     with_retries(connection, url, one.id, work, terms)
     terms.say(f"rolled back {one.id}")
     return Done(one.id, time.monotonic() - began)
+
+
+def _refuse_losses(connection: Connection, one: Script) -> None:
+    """Refuse to drop rows that came after the last count; lock the tables, so that no more come."""
+    for table in {dropped.table for dropped in one.drops}:
+        if connection.execute("select to_regclass(%s)", (table,)).fetchone() != (None,):
+            name = sql.Identifier(*table.split("."))
+            connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
+    if losses := _losses(connection, [one]):
+        raise RunnerError(
+            f"rows have come into {losses[0].what} since they were counted",
+            detail=f"{one.id} was not rolled back.",
+            hint="Stop the application, and run the command again: it takes a dump first.",
+            code=Exit.REFUSED,
+        )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from runner.errors import RunnerError
 
@@ -32,43 +34,50 @@ class Screen:
 
     def note(self, line: str) -> None:
         """Say what happens: for people, and on stderr, so that an answer can be piped."""
-        if not self.quiet and not self.is_json:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+        if not self.quiet:
+            self.ask(line)
+
+    def ask(self, line: str) -> None:
+        """Print, also when quiet, what somebody has to know who is asked to confirm it."""
+        if not self.is_json:
+            _print(line, sys.stderr)
 
     def warn(self, line: str) -> None:
         """Warn, on stderr whatever the answer's form."""
         if not self.quiet:
-            print(f"warning: {line}", file=sys.stderr, flush=True)  # noqa: T201
+            _print(f"warning: {line}", sys.stderr)
 
     def say(self, line: str) -> None:
         """Print a line of the answer for people."""
         if not self.quiet and not self.is_json:
-            print(line, flush=True)  # noqa: T201
+            _print(line, sys.stdout)
 
     def table(self, table: Table) -> None:
         """Print a table of the answer for people."""
-        if self.quiet or self.is_json:
+        if self.quiet or self.is_json or sys.stdout is None:
             return
         from rich.console import Console
 
         # Off a terminal there is no width: a line of a table must not be cut for a pipe.
-        Console(width=None if sys.stdout.isatty() else 200).print(table)
+        with suppress(OSError):
+            Console(width=None if sys.stdout.isatty() else 200).print(table)
 
     def document(self, answer: Any) -> None:
         """Print the answer for machines."""
         if self.is_json:
-            print(json.dumps(answer, default=_plain, indent=2))  # noqa: T201
+            _print(json.dumps(answer, default=_plain, indent=2), sys.stdout)
 
     def error(self, error: RunnerError) -> None:
         """Say what went wrong: in PostgreSQL's three parts, or as the JSON document."""
         parts = {"error": error.message, "detail": error.detail, "hint": error.hint}
         if self.is_json:
             document = {"message": error.message, "detail": error.detail, "hint": error.hint}
-            print(json.dumps({"error": document, "exit_code": int(error.code)}, indent=2))  # noqa: T201
+            answer = {"error": document, "exit_code": int(error.code)}
+            _print(json.dumps(answer, indent=2), sys.stdout)
             return
         for label, text in parts.items():
             if text:
-                print(f"{label}: {text}", file=sys.stderr)  # noqa: T201
+                _print(f"{label}: {text}", sys.stderr)
 
 
 def new_table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
@@ -80,6 +89,17 @@ def new_table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
     for column in columns:
         table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
     return table
+
+
+def _print(text: str, stream: TextIO | None) -> None:
+    """Print a line, and go on when nobody reads it: a closed pipe must not stop work half-way."""
+    if stream is None:
+        return
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _plain(value: Any) -> Any:

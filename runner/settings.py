@@ -36,8 +36,9 @@ class Settings:
 
     database_url: str | None
     """None when nobody named a database; "" when libpq's own variables do."""
-    backup_folder: Path
-    embedded_folder: Path
+    backup_folder: Path | None
+    embedded_folder: Path | None
+    """None where neither a setting nor a home says where; see ``folder``."""
     lock_wait: float
     """Seconds for which migrate and rollback try again while others hold a lock they need."""
     sources: Mapping[str, str]
@@ -45,16 +46,13 @@ class Settings:
     def listed(self) -> list[Setting]:
         """Return the settings for showing: no secret in them."""
         url = self.database_url
-        return [
-            Setting(
-                "database_url",
-                None if url is None else masked(url) or "chosen by libpq",
-                self.sources["database_url"],
-            ),
-            Setting("migrate.lock_wait", self.lock_wait, self.sources["migrate.lock_wait"]),
-            Setting("backup.folder", str(self.backup_folder), self.sources["backup.folder"]),
-            Setting("embedded.folder", str(self.embedded_folder), self.sources["embedded.folder"]),
-        ]
+        shown: dict[str, str | float | None] = {
+            "database_url": None if url is None else masked(url) or "chosen by libpq",
+            "migrate.lock_wait": self.lock_wait,
+            "backup.folder": _shown(self.backup_folder),
+            "embedded.folder": _shown(self.embedded_folder),
+        }
+        return [Setting(name, value, self.sources[name]) for name, value in shown.items()]
 
 
 def load(database_url: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -73,8 +71,8 @@ def load(database_url: str | None = None, environ: Mapping[str, str] | None = No
     url, sources["database_url"] = _database_url(database_url, environ)
     return Settings(
         database_url=url,
-        backup_folder=Path(str(given.get("backup.folder", default_folder() / "backups"))),
-        embedded_folder=Path(str(given.get("embedded.folder", default_folder()))),
+        backup_folder=_path(given.get("backup.folder"), "backups"),
+        embedded_folder=_path(given.get("embedded.folder"), ""),
         lock_wait=float(given.get("migrate.lock_wait", 30)),
         sources=sources,
     )
@@ -107,7 +105,7 @@ def _read(file: Path) -> dict[str, str | float]:
     }
     for name, value in given.items():
         if name in TEXTS:
-            wanted, right = "a text", isinstance(value, str)
+            wanted, right = "a path", isinstance(value, str) and bool(value.strip("\0 "))
         elif name in NUMBERS:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             wanted, right = "a number, and not negative", is_number and value >= 0
@@ -122,6 +120,29 @@ def _read(file: Path) -> dict[str, str | float]:
     return given
 
 
-def embedded_server() -> Server:
+def _path(given: str | float | None, below: str) -> Path | None:
+    """Return the folder that was given, or one below the default folder, if there is a home."""
+    try:
+        return Path(str(given)).expanduser() if given is not None else default_folder() / below
+    except RuntimeError:  # a user without a name and a home, as in containers
+        return None
+
+
+def _shown(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def folder(path: Path | None, section: str) -> Path:
+    """Return a folder of the settings, or raise RunnerError where there is none."""
+    if path is None:
+        raise RunnerError(
+            f"there is no folder for {section}, because this user has no home",
+            hint=f"Name one in runner.toml, as folder in the section [{section}].",
+            code=Exit.USAGE,
+        )
+    return path
+
+
+def embedded_server(settings: Settings | None = None) -> Server:
     """Return the embedded server of the settings; this does not start it."""
-    return Server(load().embedded_folder)
+    return Server(folder((settings or load()).embedded_folder, "embedded"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from runner.connection import connect
+from runner.connection import connect, literal
 from runner.database import changed, read_state
 from runner.resources import query
 from runner.scripts import chains, script, scripts
@@ -31,10 +31,14 @@ class Status:
     chains: list[str]
     scripts: list[ScriptStatus]
     missing_indexes: list[str]
+    missing_objects: list[str]
+    """What applied scripts made and is no longer there, as kind and name."""
 
     @property
     def is_up_to_date(self) -> bool:
-        return not self.missing_indexes and all(one.status == "applied" for one in self.scripts)
+        return not (self.missing_indexes or self.missing_objects) and all(
+            one.status == "applied" for one in self.scripts
+        )
 
 
 def status(url: str) -> Status:
@@ -44,7 +48,18 @@ def status(url: str) -> Status:
     """
     with connect(url, program="runner status", read_only=True) as connection:
         state = read_state(connection)
-    known = {one.id: one for one in scripts(chains())}
+        known = {one.id: one for one in scripts(chains())}
+        made = [
+            created
+            for row in state.applied
+            if row.migration_id in known
+            for created in known[row.migration_id].creates
+            if created.kind != "schema"
+        ]
+        existing = connection.execute(
+            literal(query("existing_objects")),
+            {"kinds": [one.kind for one in made], "names": [one.name for one in made]},
+        ).fetchall()
     edited = set(changed(state, known))
     applied = {row.migration_id: row for row in state.applied}
     lines = [
@@ -70,6 +85,7 @@ def status(url: str) -> Status:
         state.chosen,
         lines,
         [index.name for index in state.missing_indexes],
+        [f"{one.kind} {one.name}" for one in made if (one.kind, one.name) not in existing],
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from runner.clients import environment, find
+from runner.clients import command, find
 from tests.conftest import TestServer, run
 from tests.runner.test_commands import COMMANDS
 
@@ -36,9 +36,11 @@ def blocks(language: str) -> list[tuple[str, str]]:
 def test_a_block_of_sql_runs(
     document: str, body: str, new_database: Callable[..., str], server: TestServer
 ) -> None:
+    url = new_database("docs", template=server.template)
+    words, environ = command(find("psql"), url, "-X", "-v", "ON_ERROR_STOP=1")
     done = subprocess.run(
-        [find("psql"), "-X", "-v", "ON_ERROR_STOP=1"],
-        env=environment(new_database("docs", template=server.template)),
+        words,
+        env=environ,
         input=body,
         capture_output=True,
         text=True,
@@ -52,7 +54,13 @@ def test_a_transcript_prints_what_it_says(
     document: str, body: str, empty: str, tmp_path: Path
 ) -> None:
     """Each command of the transcript prints what stands below it; a line "..." is any lines."""
-    database = str(conninfo_to_dict(empty)["dbname"])
+    parameters = conninfo_to_dict(empty)
+    database = str(parameters["dbname"])
+    server = {
+        "PGHOST": str(parameters["host"]),
+        "PGPORT": str(parameters.get("port") or 5432),
+        "PGUSER": str(parameters["user"]),
+    }
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     (bin_folder / "psql").symlink_to(find("psql"))
@@ -60,22 +68,22 @@ def test_a_transcript_prints_what_it_says(
     (bin_folder / "runner").chmod(0o755)
     path = f"{bin_folder}:{os.environ['PATH']}"
     url = f"postgresql:///{database}"
-    for command, expected in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", body, re.MULTILINE):
-        if command.startswith("export DATABASE_URL="):
+    for typed, expected in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", body, re.MULTILINE):
+        if typed.startswith("export DATABASE_URL="):
             continue  # the test's own database stands for the reader's
         done = subprocess.run(
-            ["/bin/sh", "-c", command],
-            env=environment(empty) | {"PATH": path, "DATABASE_URL": url},
+            ["/bin/sh", "-c", typed],
+            env=os.environ | server | {"PATH": path, "DATABASE_URL": url},
             cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"{document}: {command}: {done.stderr}"
+        assert done.returncode == 0, f"{document}: {typed}: {done.stderr}"
         printed = [line.rstrip() for line in done.stdout.replace(database, "shop").splitlines()]
         pattern = "\n".join(re.escape(line) for line in expected.rstrip().splitlines())
         pattern = pattern.replace(re.escape("..."), r"(?:.*\n)*?.*")
-        assert re.fullmatch(pattern, "\n".join(printed).rstrip()), f"{command}:\n{done.stdout}"
+        assert re.fullmatch(pattern, "\n".join(printed).rstrip()), f"{typed}:\n{done.stdout}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -61,6 +61,11 @@ def answering(
                 hint="Run the command again to go on.",
             ),
         )
+    except typer.Abort:
+        _leave(
+            screen,
+            RunnerError("not confirmed", detail="Nothing was changed.", code=Exit.REFUSED),
+        )
     except typer.Exit:
         raise
     except Exception as error:
@@ -79,12 +84,10 @@ def _explained(error: Exception) -> RunnerError:
     if "psycopg" in sys.modules:  # else it is not PostgreSQL that reports
         from psycopg import Error
 
-        from runner.connection import masked
-
         if isinstance(error, Error):
             report = error.diag
             return RunnerError(
-                report.message_primary or " ".join(masked(str(error)).split()),
+                report.message_primary or " ".join(str(error).split()),
                 detail=report.message_detail,
                 hint=report.message_hint,
             )
@@ -96,11 +99,11 @@ def _explained(error: Exception) -> RunnerError:
 
 def settings_for(screen: Screen, database_url: str | None) -> Settings:
     """Gather the settings, and warn of a password that the process list shows."""
-    from runner.connection import masked
+    from runner.connection import secrets
     from runner.settings import load
 
     settings = load(database_url)
-    if database_url is not None and masked(database_url) != database_url:
+    if database_url is not None and secrets(settings.database_url or ""):
         screen.warn("other users can see the password in --database-url: use DATABASE_URL instead")
     return settings
 
@@ -120,12 +123,12 @@ def database(screen: Screen, settings: Settings, *, embedded: bool, may_start: b
             hint="Set DATABASE_URL, or say --embedded to mean the embedded server.",
             code=Exit.USAGE,
         )
-    from runner.embedded import Server
+    from runner.settings import embedded_server
 
-    server = Server(settings.embedded_folder)
+    server = embedded_server(settings)
     if may_start:
         server.start()
     elif not server.is_running():
         raise RunnerError("the embedded server is not running", hint="Start it: `runner db start`.")
-    screen.note(f"using the embedded server in {settings.embedded_folder}")
+    screen.note(f"using the embedded server in {server.folder}")
     return server.url()

@@ -79,6 +79,8 @@ def migrate(
         if dry_run:
             for one in done.applied:
                 screen.say(f"would apply {one.id}")
+            for name in done.indexes:
+                screen.say(f"would build index {name}")
         if verbose:
             for one in done.applied:
                 screen.note(f"{one.id} took {one.seconds:.3f} s")
@@ -123,6 +125,8 @@ def rollback(
 
         settings = settings_for(screen, database_url)
         url = database(screen, settings, embedded=embedded)
+        from runner.settings import folder
+
         plan = api.plan_rollback(url, steps=steps, to=to, everything=everything)
         if not yes:
             _confirm(screen, plan, dumps=not no_backup)
@@ -130,7 +134,7 @@ def rollback(
             done = api.rollback(
                 url,
                 plan,
-                backup_folder=None if no_backup else settings.backup_folder,
+                backup_folder=None if no_backup else folder(settings.backup_folder, "backup"),
                 terms=api.Terms(
                     lock_wait=settings.lock_wait if lock_wait is None else lock_wait,
                     say=screen.say,
@@ -148,14 +152,14 @@ def rollback(
 def _confirm(screen: Screen, plan: RollbackPlan, *, dumps: bool) -> None:
     """Show what a rollback undoes and loses, and go on only with a yes."""
     for migration_id in plan.scripts:
-        screen.note(f"would roll back {migration_id}")
+        screen.ask(f"would roll back {migration_id}")
     for loss in plan.losses:
-        screen.note(f"would lose {loss.rows:,} rows of {loss.what}")
+        screen.ask(f"would lose {loss.rows:,} rows of {loss.what}")
     if plan.losses:
-        screen.note("a dump is taken first" if dumps else "NO DUMP is taken")
+        screen.ask("a dump is taken first" if dumps else "NO DUMP is taken")
     else:
-        screen.note("no row of the application would be lost")
-    if screen.is_json or not sys.stdin.isatty():
+        screen.ask("no row of the application would be lost")
+    if screen.is_json or sys.stdin is None or not sys.stdin.isatty():
         raise RunnerError(
             f"rolling back {len(plan.scripts)} migrations of {plan.database} was not confirmed",
             detail="Nothing was changed.",
@@ -191,6 +195,8 @@ def status(
             screen.table(table)
         for name in answer.missing_indexes:
             screen.say(f"index {name} is missing")
+        for name in answer.missing_objects:
+            screen.say(f"{name} is gone: somebody dropped it")
         if answer.is_up_to_date:
             screen.say(f"{answer.database} is up to date: {' and '.join(answer.chains)}")
         elif not answer.chains:

@@ -116,7 +116,7 @@ def psql(
     """
     with answering(Output.TEXT, json=False, verbose=verbose) as screen:
         from runner import api
-        from runner.clients import environment, find
+        from runner.clients import command, find
 
         settings = settings_for(screen, database_url)
         if name is not None or embedded or settings.database_url is None:
@@ -128,7 +128,8 @@ def psql(
         else:
             target = settings.database_url
             program = find("psql")
-        os.execve(program, [str(program), *(arguments or [])], environment(target))  # noqa: S606
+        words, environ = command(program, target, *(arguments or []))
+        os.execve(program, words, environ)  # noqa: S606
 
 
 def _agreed(question: str) -> bool:

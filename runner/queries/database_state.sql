@@ -12,6 +12,7 @@ select
         where class.relname = 'applied_script'
           and class.relnamespace = to_regnamespace('maintenance')
     ) as has_ledger,
+    to_regnamespace('public') is not null as has_public,
     has_database_privilege(current_database(), 'create') as may_create_schema,
     coalesce(
         has_schema_privilege(to_regnamespace('public'), 'create'),

@@ -6,7 +6,7 @@ import subprocess
 
 from psycopg.conninfo import conninfo_to_dict
 
-from runner.clients import environment, find
+from runner.clients import command, find
 from runner.connection import connect
 
 RECORDS = ("maintenance._yoyo_*", "maintenance.applied_script*", "maintenance.chain")
@@ -36,7 +36,6 @@ def _dump(url: str, *arguments: str) -> str:
         server = connection.info.server_version
     program = find("pg_dump", server_version=server)
     assert conninfo_to_dict(url)["dbname"]
-    done = subprocess.run(
-        [program, *arguments], env=environment(url), capture_output=True, text=True, check=True
-    )
+    words, environ = command(program, url, *arguments)
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=True)
     return "\n".join(line for line in done.stdout.splitlines() if not line.startswith(RANDOM))

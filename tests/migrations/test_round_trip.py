@@ -12,7 +12,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from runner import api
-from runner.clients import environment, find
+from runner.clients import command, find
 from runner.scripts import script, scripts
 from tests.conftest import TestServer, run, scalar
 from tests.migrations.dumps import everything, shipped_data, structure
@@ -28,14 +28,11 @@ def undo(url: str, **how: int | str | bool) -> api.RolledBack:
 
 def psql(url: str, *arguments: str | Path, stdin: str | None = None) -> None:
     """Run psql on a database, from a folder unlike ours, and stop at the first error."""
+    words, environ = command(
+        find("psql"), url, "-Xq", "-v", "ON_ERROR_STOP=1", *map(str, arguments)
+    )
     subprocess.run(
-        [find("psql"), "-Xq", "-v", "ON_ERROR_STOP=1", *arguments],
-        env=environment(url),
-        cwd="/",
-        input=stdin,
-        text=True,
-        check=True,
-        capture_output=True,
+        words, env=environ, cwd="/", input=stdin, text=True, check=True, capture_output=True
     )
 
 

@@ -153,7 +153,7 @@ def test_config_show_names_each_source_and_no_password(tmp_path: Path) -> None:
     url = "postgresql://me:s3cret@db.example.org/shop"
     answer = json.loads(run("config", "show", "--json", url=url, folder=tmp_path).stdout)
     assert answer["database_url"] == {
-        "value": "postgresql://me:***@db.example.org/shop",
+        "value": "user=me dbname=shop host=db.example.org password=***",
         "from": "DATABASE_URL",
     }
     assert answer["migrate.lock_wait"] == {"value": 7.0, "from": "runner.toml"}
@@ -231,9 +231,9 @@ def test_psql_is_given_no_password_in_its_arguments(tmp_path: Path) -> None:
     fake = tmp_path / "psql"
     fake.write_text(
         '#!/bin/sh\n[ "$1" = --version ] && { echo "psql (PostgreSQL) 18.0"; exit; }\n'
-        'echo "$# $PGPASSWORD $PGHOST $PGDATABASE"\n'
+        'echo "$PGPASSWORD: $@"\n'
     )
     fake.chmod(0o755)
     environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = run("psql", url="postgresql://me:s3%20cret@db.example.org/shop", environ=environ)
-    assert done.stdout == "0 s3 cret db.example.org shop\n"
+    assert done.stdout == "s3 cret: --dbname=user=me dbname=shop host=db.example.org\n"
