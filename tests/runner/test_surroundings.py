@@ -144,7 +144,7 @@ def test_a_second_dump_within_a_second_replaces_nothing(
         "datestyle = 'SQL, DMY'",
         "default_transaction_isolation = 'serializable'",
         "default_transaction_read_only = on",
-        "idle_in_transaction_session_timeout = '1ms'",
+        "idle_in_transaction_session_timeout = '300ms'",
         "idle_session_timeout = '300ms'",
         "lock_timeout = '1ms'",
         "search_path = ''",
