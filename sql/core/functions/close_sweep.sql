@@ -5,9 +5,9 @@
 -- ends it is '~', which sorts after every number. The order of the two calls matters: the value
 -- for the transaction has to cover the one for the session, which reappears at its end.
 --
--- A sweep that found nothing rests as long as the settings say, and one of a table that has none for
--- a second. A slow one, which has met dead index entries that an old snapshot keeps, or no index at
--- all, rests ten times as long as it took: it costs a session a tenth of its time at most.
+-- A sweep that found nothing rests as long as the settings say, and one of a table that has none
+-- for a second. A slow one, which has met dead index entries that an old snapshot keeps, or no
+-- index at all, rests ten times as long as it took: it costs a session a tenth of its time at most.
 
 create or replace function maintenance.close_sweep(relation oid, removed bigint, began timestamptz)
 returns void
