@@ -18,7 +18,7 @@ as $function$
 declare
     v_memory text := 'maintenance.sweep_' || close_sweep.relation;
     v_took interval := clock_timestamp() - close_sweep.began;
-    v_rest interval := '0 s';
+    v_rest interval := interval '0 s';
 begin
     if close_sweep.removed = 0 then
         v_rest := coalesce(
@@ -27,7 +27,7 @@ begin
                 from maintenance.insert_sweep as sweep
                 where sweep.relation = close_sweep.relation
             ),
-            '1 s'
+            interval '1 s'
         );
     end if;
 

@@ -9,6 +9,7 @@
 create or replace function maintenance.may_sweep(relation oid, executor name)
 returns boolean
 language plpgsql
+stable
 security definer  -- the owner of the table need not be able to read the settings
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '10ms'  -- an insert does not wait for whoever locks the settings
