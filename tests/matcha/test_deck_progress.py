@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 NOBODY = UUID(int=0)
 
 
-def add_deck(db: Connection, *cards: str, identity: UUID | None = None) -> Any:
+def add_deck(db: Connection, *cards: str) -> Any:
     """Add a deck of new cards, and return its id."""
     deck = scalar(
         db,
-        "insert into public.decks (id, title, language_from, language_to)"
-        " values (coalesce(%s, gen_random_uuid()), 'deck', 'ja', 'en') returning id",
-        identity,
+        "insert into public.decks (title, language_from, language_to)"
+        " values ('deck', 'ja', 'en') returning id",
     )
     for card in cards:
         execute(
