@@ -1,7 +1,7 @@
 -- Sweeps email verification tokens that are of no use any more when new ones arrive.
 --
--- A token that is dead on arrival goes with its insert: nobody else can see it. Other tokens go when
--- no other transaction sweeps: at most a batch, and none that another holds. ONLY keeps out of
+-- A token that is dead on arrival goes with its insert: nobody else can see it. Other tokens go
+-- when no other transaction sweeps: at most a batch, and none that another holds. ONLY keeps out of
 -- tables that inherit, whose rows have the same ctids. At REPEATABLE READ and SERIALIZABLE nothing
 -- goes: the transaction could fail, and its snapshot hides from may_sweep a trigger that is new.
 
