@@ -225,6 +225,11 @@ def test_a_table_with_an_odd_name_is_counted_like_any_other(
     assert found == [("it's odd", *expected)]
 
 
+def test_a_table_that_was_dropped_is_counted_no_more(tx: Connection) -> None:
+    execute(tx, "drop table public.refresh_tokens")
+    assert rows(tx, GROWTH) == [("email_verification", 0, 0, 0), ("password_reset", 0, 0, 0)]
+
+
 def test_the_counts_have_names_and_types_to_rely_on(tx: Connection) -> None:
     described = execute(tx, GROWTH).description or []
     assert [(each.name, each.type_display) for each in described] == [

@@ -77,6 +77,10 @@ def test_a_later_call_keeps_what_an_earlier_one_set(tx: Connection) -> None:
         ("batch_size => 10001", "insert_sweep_batch_size_check"),
         ("rest => '-1 microsecond'", "insert_sweep_rest_check"),
         ("rest => '1 h 1 microsecond'", "insert_sweep_rest_check"),
+        ("rest => '1000 months -30000 days'", "insert_sweep_rest_check"),
+        ("rest => '1 month -30 days'", "insert_sweep_rest_check"),
+        ("rest => '1 day -24 h'", "insert_sweep_rest_check"),
+        ("rest => '12000 months -360000 days'", "insert_sweep_rest_check"),
     ],
 )
 def test_it_refuses_sizes_and_rests_that_cannot_be_meant(

@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 NOBODY = UUID(int=0)
 
 
-def add_deck(db: Connection, *cards: str, identity: UUID | None = None) -> Any:
+def add_deck(db: Connection, *cards: str) -> Any:
     """Add a deck of new cards, and return its id."""
     deck = scalar(
         db,
-        "insert into public.decks (id, title, language_from, language_to)"
-        " values (coalesce(%s, gen_random_uuid()), 'deck', 'ja', 'en') returning id",
-        identity,
+        "insert into public.decks (title, language_from, language_to)"
+        " values ('deck', 'ja', 'en') returning id",
     )
     for card in cards:
         execute(
@@ -407,33 +406,6 @@ def test_a_row_of_another_user_of_the_deck_is_not_waited_for(
         assert refresh_stale(db, user) == 1
 
 
-def test_rows_are_locked_in_the_order_of_their_decks(
-    db: Connection, another: Callable[[], Connection]
-) -> None:
-    user = a_user(db)
-    decks = [add_deck(db, "a", identity=UUID(int=number)) for number in range(1, 8)]
-    for deck in (decks[index] for index in (5, 3, 0, 6, 2, 4, 1)):  # anything but sorted
-        note(db, user, deck, updated="null")
-    holder, dashboard, observer = another(), another(), another()
-    execute(dashboard, "set enable_sort = off")  # so that nothing sorts unless it is told to
-    with ThreadPoolExecutor() as pool, holder.transaction():
-        execute(
-            holder,
-            "select from public.user_deck_progress where deck_id = %s for update",
-            decks[3],
-        )
-        waiting = pool.submit(refresh_stale, dashboard, user)
-        until_blocked(observer, dashboard)
-        free = column(
-            observer,
-            "select deck_id from public.user_deck_progress order by deck_id"
-            " for no key update skip locked",
-        )
-    assert waiting.result(10) == 7
-    assert free == decks[4:]
-    assert [figures(db, deck) for deck in decks] == [(1, 0, 0)] * 7
-
-
 def test_dashboards_of_one_user_do_not_deadlock(
     db: Connection, another: Callable[[], Connection]
 ) -> None:
@@ -452,7 +424,7 @@ def test_dashboards_of_one_user_do_not_deadlock(
             assert {figures(db, deck) for deck in decks} == {(1, 0, 0)}
 
 
-def test_a_refresh_keeps_what_another_session_has_just_put_right(
+def test_a_refresh_waits_for_one_of_the_same_user_and_keeps_what_it_put_right(
     db: Connection, another: Callable[[], Connection]
 ) -> None:
     user, deck = a_user(db), add_deck(db, "a")
@@ -464,22 +436,83 @@ def test_a_refresh_keeps_what_another_session_has_just_put_right(
         waiting = pool.submit(refresh_stale, second, user)
         until_blocked(db, second)
         before = versions(first)
-    assert waiting.result(10) == 1
+    assert waiting.result(10) == 0  # it has looked for stale ones since
     assert versions(db) == before
 
 
+def master(db: Connection, user: Any, card: str) -> None:
+    execute(
+        db,
+        "update public.user_card_progress set mastered_at = now() from public.flashcards as card"
+        " where card.id = flashcard_id and term = %s and user_id = %s",
+        card,
+        user,
+    )
+
+
+@pytest.mark.parametrize("first_time", [False, True], ids=["known deck", "new deck"])
+def test_two_transactions_that_master_a_card_each_count_both(
+    db: Connection, another: Callable[[], Connection], *, first_time: bool
+) -> None:
+    user, deck = a_user(db), add_deck(db, "F1", "F2")
+    for card in ("F1", "F2"):
+        learn(db, user, card)
+    if not first_time:
+        note(db, user, deck, updated="now()", figures="2, 0, 0")
+    first, second = another(), another()
+    execute(second, "set lock_timeout = '10 s'")
+    with ThreadPoolExecutor() as pool, second.transaction():
+        with first.transaction():
+            master(first, user, "F1")
+            refresh(first, user, deck)
+            master(second, user, "F2")
+            waiting = pool.submit(refresh, second, user, deck)
+            until_blocked(db, second)
+        waiting.result(10)
+    assert figures(db, deck) == (2, 2, 0)
+
+
+@either
 def test_a_count_from_before_another_refresh_does_not_replace_a_later_one(
-    db: Connection, another: Callable[[], Connection]
+    db: Connection, another: Callable[[], Connection], how: str
 ) -> None:
     user, deck = a_user(db), add_deck(db, "a")
+    learn(db, user, "a")
     note(db, user, deck, updated="null")
     first, second = another(), another()
     execute(second, "set lock_timeout = '10 s'")
     with ThreadPoolExecutor() as pool, first.transaction():
-        execute(first, "select from public.user_deck_progress for update")
-        waiting = pool.submit(refresh_stale, second, user)  # it counts, then waits
-        until_blocked(db, second)
-        learn(db, user, "a", mastered="now()")
+        master(first, user, "a")
         refresh(first, user, deck)
-    assert waiting.result(10) == 1
+        if how == "one":
+            waiting = pool.submit(refresh, second, user, deck)
+        else:
+            waiting = pool.submit(refresh_stale, second, user)
+        until_blocked(db, second)
+    assert waiting.result(10) == (None if how == "one" else 0)
     assert figures(db, deck) == (1, 1, 0)
+
+
+@either
+def test_refreshes_of_different_users_do_not_wait_for_each_other(
+    db: Connection, another: Callable[[], Connection], how: str
+) -> None:
+    user, other, deck = a_user(db), add_user(db), add_deck(db, "a")
+    note(db, other, deck, updated="null")
+    second = another()
+    execute(second, "set lock_timeout = '2 s'")
+    with db.transaction():
+        refresh(db, user, deck)
+        if how == "one":
+            refresh(second, other, deck)
+        else:
+            assert refresh_stale(second, other) == 1
+
+
+@either
+def test_more_practices_than_fit_count_as_many_as_fit(tx: Connection, how: str) -> None:
+    user, deck = a_user(tx), add_deck(tx, "a", "b")
+    for card in ("a", "b"):
+        learn(tx, user, card, practised="2000000000, 2000000000, null")
+    refresh_either(tx, user, deck, how)
+    assert column(tx, "select total_practices from public.user_deck_progress") == [2147483647]

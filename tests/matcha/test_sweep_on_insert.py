@@ -36,6 +36,11 @@ each_table_with_uses = pytest.mark.parametrize("table", USED_ONCE)
 each_strict_level = pytest.mark.parametrize(
     "level", [IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE], ids=lambda it: it.name
 )
+each_lax_level = pytest.mark.parametrize(
+    "level",
+    [IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED],
+    ids=lambda it: it.name,
+)
 each_level = pytest.mark.parametrize("level", [*IsolationLevel], ids=lambda it: it.name)
 
 
@@ -50,6 +55,33 @@ def memory(db: Connection, table: str) -> str | None:
     )
 
 
+def logged(db: Connection) -> list[str]:
+    """Return a list that the log lines of a session are added to as they come."""
+    messages: list[str] = []
+    db.add_notice_handler(
+        lambda notice: messages.append(f"{notice.severity_nonlocalized}: {notice.message_primary}")
+    )
+    execute(db, "set client_min_messages = log")
+    return messages
+
+
+def milliseconds(db: Connection) -> int:
+    """Return the server's time as the memory of a sweep counts it."""
+    return scalar(db, "select (extract(epoch from clock_timestamp()) * 1000)::bigint")
+
+
+def assert_rests_a_minute(db: Connection, table: str) -> None:
+    """See to it that the session has just noted that a sweep failed."""
+    now = milliseconds(db)
+    failed = scalar(
+        db,
+        "select current_setting(format('maintenance.sweep_%%s_failed', %s::regclass::oid), true)",
+        f"public.{table}",
+    )
+    assert memory(db, table) == failed
+    assert now + 55_000 < int(failed) <= now + 60_000
+
+
 def begin(db: Connection, level: IsolationLevel) -> None:
     execute(db, f"begin isolation level {level.name.replace('_', ' ')}")
 
@@ -58,7 +90,7 @@ def begin(db: Connection, level: IsolationLevel) -> None:
 
 
 @each_table
-@each_level
+@each_lax_level
 def test_an_expired_token_is_inserted_returned_and_gone(
     db: Connection, table: str, level: IsolationLevel
 ) -> None:
@@ -75,7 +107,7 @@ def test_an_expired_token_is_inserted_returned_and_gone(
 
 
 @each_table_with_uses
-@each_level
+@each_lax_level
 def test_a_used_token_is_inserted_returned_and_gone(
     db: Connection, table: str, level: IsolationLevel
 ) -> None:
@@ -86,6 +118,39 @@ def test_a_used_token_is_inserted_returned_and_gone(
         assert identity is not None
         assert names(db, table) == []
     execute(db, "commit")
+
+
+@each_table
+@each_strict_level
+def test_a_stricter_transaction_keeps_the_dead_and_commits(
+    db: Connection, table: str, level: IsolationLevel
+) -> None:
+    a_user(db)
+    begin(db, level)
+    assert len(insert(db, table, "dead", expires=EXPIRED, count=2)) == 2
+    if table in USED_ONCE:
+        insert(db, table, "used", used="now()")
+    execute(db, "commit")
+    assert names(db, table)[:2] == ["dead1", "dead2"]
+    insert(db, table, "new")
+    assert names(db, table) == ["new"]
+
+
+@each_table
+@each_strict_level
+def test_two_stricter_transactions_that_insert_expired_tokens_both_commit(
+    db: Connection, another: Callable[[], Connection], table: str, level: IsolationLevel
+) -> None:
+    a_user(db)
+    sessions = [another(), another()]
+    for session in sessions:
+        begin(session, level)
+        execute(session, "select")  # takes the snapshot
+    for number, session in enumerate(sessions):
+        execute(session, statement(table, EXPIRED, "null", None), f"dead {number}", a_user(db))
+    for session in sessions:
+        execute(session, "commit")
+    assert names(db, table) == ["dead 0", "dead 1"]
 
 
 @each_table
@@ -121,14 +186,24 @@ def test_all_the_dead_of_a_statement_go_whatever_the_batch_size(tx: Connection, 
 
 
 @each_table
-def test_the_dead_go_during_a_rest_and_where_the_sweep_is_off(db: Connection, table: str) -> None:
+def test_the_dead_go_during_a_rest(db: Connection, table: str) -> None:
     configure(db, table, "rest => '1 h'")
     insert(db, table, "live")  # finds nothing: the session rests
     insert(db, table, "dead in a rest", expires=EXPIRED)
     assert names(db, table) == ["live"]
-    configure(db, table, "enabled => false")
-    insert(db, table, "dead where disabled", expires=EXPIRED)
-    assert names(db, table) == ["live"]
+
+
+@each_table
+def test_the_dead_stay_where_the_sweep_is_off(db: Connection, table: str) -> None:
+    configure(db, table, "enabled => false, rest => '1 h'")
+    insert(db, table, "dead", expires=EXPIRED)
+    insert(db, table, "dead in a rest", expires=EXPIRED)
+    assert names(db, table) == ["dead", "dead in a rest"]
+    now = milliseconds(db)
+    assert now + 3_590_000 < int(memory(db, table) or "0") <= now + 3_600_000
+    configure(db, table, "enabled => true")
+    insert(db, table, "dead where enabled", expires=EXPIRED)
+    assert names(db, table) == ["dead", "dead in a rest"]
 
 
 @each_table
@@ -434,7 +509,7 @@ def test_rows_that_went_meanwhile_do_not_fail_a_stricter_transaction(
     insert(db, table, "new", expires="'infinity'")
     insert(db, table, "dead", expires=EXPIRED)
     execute(db, "commit")
-    assert names(db, table) == ["new"]
+    assert names(db, table) == ["dead", "new"]
 
 
 # What a sweep may never do to an insert
@@ -554,8 +629,8 @@ def test_a_sweep_works_for_a_table_owner_who_may_not_read_our_settings(
         alter table public.{table} owner to {owner};
         alter function maintenance.sweep_{table}() owner to {owner};
         grant usage on schema maintenance to {owner};
-        grant execute on function maintenance.open_sweep(oid), maintenance.close_sweep(oid, bigint)
-            to {owner};
+        grant execute on function maintenance.may_sweep(oid, name), maintenance.open_sweep(oid),
+            maintenance.close_sweep(oid, bigint, timestamptz) to {owner};
         """,
     )
     put(db, table, "old", expires=EXPIRED)
@@ -566,20 +641,19 @@ def test_a_sweep_works_for_a_table_owner_who_may_not_read_our_settings(
     assert int(memory(db, table) or "0") > before + 3_599_000
 
 
-def refuse_deletions(db: Connection, table: str, *, condition: str = "true") -> None:
-    """Make deleting from a table fail, and count the attempts: a sequence is not rolled back."""
+def fail_sweeps(db: Connection) -> None:
+    """Make every sweep fail, and count the attempts: a sequence is not rolled back."""
     execute(
         db,
-        f"""
+        """
         create sequence public.attempts;
-        create function public.refuse() returns trigger language plpgsql as $$
+        create or replace function maintenance.open_sweep(relation oid) returns integer
+            language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
         begin
             perform nextval('public.attempts');
             raise 'this token has to stay';
         end;
         $$;
-        create trigger refuse before delete on public.{table}
-            for each row when ({condition}) execute function public.refuse();
         """,
     )
 
@@ -591,7 +665,7 @@ def test_an_insert_survives_a_sweep_that_fails(
     db: Connection, table: str, level: IsolationLevel, expires: str
 ) -> None:
     put(db, table, "old", expires=EXPIRED)
-    refuse_deletions(db, table)
+    fail_sweeps(db)
     begin(db, level)
     assert len(insert(db, table, "new", expires=expires)) == 1
     execute(db, "commit")
@@ -603,33 +677,34 @@ def test_a_sweep_that_failed_is_not_tried_again_by_its_session_for_a_minute(
     db: Connection, table: str, another: Callable[[], Connection]
 ) -> None:
     put(db, table, "old", expires=EXPIRED, count=3)
-    refuse_deletions(db, table)
+    fail_sweeps(db)
     with db.transaction():
         insert(db, table, "first")
         insert(db, table, "second")
-        assert memory(db, table) == "~"
+        assert_rests_a_minute(db, table)
     assert scalar(db, "select last_value from public.attempts") == 1
     insert(db, table, "third")
+    insert(db, table, "dead", expires=EXPIRED)
     assert scalar(db, "select last_value from public.attempts") == 1
-    minute = scalar(db, "select extract(epoch from clock_timestamp() + interval '1 min') * 1000")
-    assert minute - 5_000 < int(memory(db, table) or "0") <= minute
+    assert_rests_a_minute(db, table)
     insert(another(), table, "fourth")
     assert scalar(db, "select last_value from public.attempts") == 2
-    assert count(db, table) == 7
+    assert count(db, table) == 8
 
 
 @each_table
-def test_a_sweep_that_fails_says_so_in_the_log(db: Connection, table: str) -> None:
+@pytest.mark.parametrize("expires", ["'infinity'", EXPIRED], ids=["live", "dead"])
+def test_a_sweep_that_fails_says_so_in_the_log_once(
+    db: Connection, table: str, expires: str
+) -> None:
     put(db, table, "old", expires=EXPIRED)
-    refuse_deletions(db, table)
-    messages: list[tuple[str | None, str | None]] = []
-    db.add_notice_handler(
-        lambda notice: messages.append((notice.severity_nonlocalized, notice.message_primary))
-    )
-    execute(db, "set client_min_messages = log")
-    insert(db, table, "new")
+    fail_sweeps(db)
+    messages = logged(db)
+    for number in range(5):
+        insert(db, table, f"new {number}", expires=expires)
     failure = f"sweep of public.{table} failed: this token has to stay (SQLSTATE P0001)"
-    assert messages == [("LOG", failure)]
+    assert messages == [f"LOG: {failure}"]
+    assert count(db, table) == 6
 
 
 @each_table
@@ -695,11 +770,9 @@ def test_a_statement_timeout_still_cancels(db: Connection, table: str) -> None:
     a_user(db)
     execute(
         db,
-        f"""
-        create function public.dawdle() returns trigger
-            language plpgsql as $$ begin perform pg_sleep(5); return old; end $$;
-        create trigger dawdle before delete on public.{table}
-            for each row execute function public.dawdle();
+        """
+        create or replace function maintenance.open_sweep(relation oid) returns integer
+            language plpgsql as $$ begin perform pg_sleep(5); return 100; end $$;
         set statement_timeout = '100 ms';
         """,
     )
@@ -732,7 +805,13 @@ def test_nobody_may_call_what_the_triggers_call(
 ) -> None:
     stranger = role("stranger")
     execute(tx, f"grant usage on schema maintenance to {stranger}; set local role {stranger}")
-    for call in ("open_sweep(0)", "close_sweep(0, 0)", f"sweep_{table}()"):
+    calls = (
+        "may_sweep(0, current_user)",
+        "open_sweep(0)",
+        "close_sweep(0, 0, now())",
+        f"sweep_{table}()",
+    )
+    for call in calls:
         with pytest.raises(errors.InsufficientPrivilege), tx.transaction():
             execute(tx, f"select maintenance.{call}")
 
@@ -755,3 +834,304 @@ def test_rows_that_a_policy_hides_from_the_application_are_swept(
     with psycopg.connect(url, autocommit=True) as session:
         execute(session, statement(table, "'infinity'", "null", None), "new", user)
     assert names(db, table) == ["new"]
+
+
+# What is not swept, because it is not safe
+
+TRIGGER_OR_KEY = "the table has a trigger on DELETE, or a foreign key refers to it"
+UNSAFE = {
+    "a trigger on DELETE": (
+        "create trigger unsafe before delete on public.{table}"
+        " for each row execute function public.harmless()",
+        TRIGGER_OR_KEY,
+    ),
+    "a trigger per statement": (
+        "create trigger unsafe after insert or delete on public.{table}"
+        " for each statement execute function public.harmless()",
+        TRIGGER_OR_KEY,
+    ),
+    "a trigger that is disabled": (
+        "create trigger unsafe after delete on public.{table}"
+        " for each row execute function public.harmless();"
+        " alter table public.{table} disable trigger unsafe",
+        TRIGGER_OR_KEY,
+    ),
+    "a foreign key": (
+        "create table public.device (token uuid references public.{table} (id))",
+        TRIGGER_OR_KEY,
+    ),
+    "forced row security": (
+        "alter table public.{table} force row level security",
+        "the table forces row-level security on its owner",
+    ),
+    "another owner": (
+        "alter table public.{table} owner to {owner}",
+        "the table belongs to {owner}, and its sweep to {sweeper}",
+    ),
+    "another name": (
+        "alter table public.{table} rename to older;"
+        " create table public.{table} (like public.older including all)",
+        "the table is not public.{table} any more",
+    ),
+}
+each_danger = pytest.mark.parametrize("danger", UNSAFE)
+
+
+def endanger(db: Connection, table: str, danger: str, owner: str) -> str:
+    """Make it unsafe to sweep a table, and return what the log says of it."""
+    text, reason = UNSAFE[danger]
+    execute(
+        db,
+        "create function public.harmless() returns trigger"
+        " language plpgsql as $$ begin return old; end $$",
+    )
+    execute(db, text.format(table=table, owner=owner))
+    reason = reason.format(table=table, owner=owner, sweeper=db.info.user)
+    name = "older" if danger == "another name" else table
+    return f"LOG: sweep of public.{name} failed: {reason} (SQLSTATE 55000)"
+
+
+@each_table
+@each_danger
+@pytest.mark.parametrize("expires", ["'infinity'", EXPIRED], ids=["live", "dead"])
+def test_a_table_that_is_not_safe_to_sweep_is_not_swept(
+    role: Callable[..., str], db: Connection, table: str, danger: str, expires: str
+) -> None:
+    put(db, table, "old", expires=EXPIRED)
+    failure = endanger(db, table, danger, role("owner"))
+    there = "older" if danger == "another name" else table
+    messages, user = logged(db), a_user(db)
+    text = statement(table, expires, "null", None).replace(f".{table} ", f".{there} ")
+    for number in range(5):
+        execute(db, text, f"new {number}", user)
+    assert messages == [failure]
+    assert names(db, there) == [*(f"new {number}" for number in range(5)), "old"]
+    assert_rests_a_minute(db, there)
+
+
+@each_table
+@each_danger
+def test_a_table_that_becomes_unsafe_is_not_swept_from_then_on(
+    role: Callable[..., str], db: Connection, table: str, danger: str
+) -> None:
+    configure(db, table, "rest => '0 s'")
+    put(db, table, "old", expires=EXPIRED)
+    insert(db, table, "while safe")
+    insert(db, table, "dead", expires=EXPIRED)
+    assert names(db, table) == ["while safe"]
+    put(db, table, "old", expires=EXPIRED)
+    endanger(db, table, danger, role("owner"))
+    there = "older" if danger == "another name" else table
+    text = statement(there, EXPIRED, "null", None)
+    execute(db, text, "dead", a_user(db))
+    assert names(db, there) == ["dead", "old", "while safe"]
+
+
+@each_table
+def test_a_deferred_foreign_key_does_not_fail_at_commit(db: Connection, table: str) -> None:
+    put(db, table, "old", expires=EXPIRED)
+    execute(
+        db,
+        f"""
+        create table public.device (
+            token uuid references public.{table} (id) deferrable initially deferred
+        );
+        insert into public.device select id from public.{table};
+        """,
+    )
+    with db.transaction():
+        [dead] = insert(db, table, "dead", expires=EXPIRED)
+        execute(db, "insert into public.device values (%s)", dead)
+        insert(db, table, "new")
+    assert names(db, table) == ["dead", "new", "old"]
+
+
+# Attacks
+
+WITNESS = "insert into public.witness values (current_user)"
+PROMOTION = "execute format('alter role %I superuser', session_user)"
+each_place = pytest.mark.parametrize("place", ["pg_temp", "hostile"])
+
+
+def attack(db: Connection, attacker: str, table: str) -> None:
+    """Give an attacker what inserting and adding triggers takes, and a place to write to."""
+    execute(
+        db,
+        f"""
+        create table public.witness (who name);
+        grant insert on public.witness to public;
+        grant insert, trigger, select on public.{table} to {attacker};
+        create schema hostile authorization {attacker};
+        """,
+    )
+
+
+def trap(place: str, table: str, payload: str) -> str:
+    """Return statements that add a trigger on DELETE."""
+    return f"""
+        create function {place}.sprung() returns trigger
+            language plpgsql as $$ begin {payload}; return old; end $$;
+        create trigger trap before delete on public.{table}
+            for each row execute function {place}.sprung();
+    """
+
+
+def session_of(db: Connection, user: str) -> Connection:
+    return psycopg.connect(make_conninfo(db.info.dsn, user=user, password=""), autocommit=True)
+
+
+@each_table
+@each_place
+@pytest.mark.parametrize("owning", [False, True], ids=["trigger right", "owner"])
+@pytest.mark.parametrize("payload", [WITNESS, PROMOTION], ids=["witness", "promotion"])
+def test_a_trigger_of_another_role_never_runs_with_the_rights_of_the_sweep(
+    role: Callable[..., str], db: Connection, table: str, place: str, payload: str, *, owning: bool
+) -> None:
+    attacker, user = role("attacker"), a_user(db)
+    attack(db, attacker, table)
+    put(db, table, "old", expires=EXPIRED)
+    if owning:
+        execute(db, f"alter table public.{table} owner to {attacker}")
+    with session_of(db, attacker) as session:
+        execute(session, trap(place, table, payload))
+        execute(session, statement(table, EXPIRED, "null", None), "dead", user)
+        execute(session, statement(table, "'infinity'", "null", None), "new", user)
+        insert(db, table, "of the application")
+        insert(db, table, "dead of the application", expires=EXPIRED)
+        assert scalar(db, "select count(*) from public.witness") == 0
+        assert not scalar(db, "select rolsuper from pg_roles where rolname = %s", attacker)
+        assert count(db, table) == 5
+        if payload == WITNESS:  # the trap works
+            execute(db, f"delete from public.{table} where token_hash = 'old'")
+            assert column(db, "select who from public.witness") == [db.info.user]
+
+
+@each_table
+@each_level
+def test_a_trigger_that_is_newer_than_the_snapshot_does_not_run_either(
+    role: Callable[..., str], db: Connection, table: str, level: IsolationLevel
+) -> None:
+    attacker, user = role("attacker"), a_user(db)
+    attack(db, attacker, table)
+    put(db, table, "old", expires=EXPIRED)
+    with session_of(db, attacker) as session, session_of(db, attacker) as accomplice:
+        begin(session, level)
+        execute(session, "select")
+        execute(accomplice, trap("hostile", table, WITNESS))
+        execute(session, statement(table, EXPIRED, "null", None), "dead", user)
+        execute(session, statement(table, "'infinity'", "null", None), "new", user)
+        execute(session, "commit")
+    assert scalar(db, "select count(*) from public.witness") == 0
+    assert names(db, table) == ["dead", "new", "old"]
+
+
+@each_table
+def test_a_table_that_took_the_name_of_a_renamed_one_is_left_alone(
+    role: Callable[..., str], db: Connection, table: str
+) -> None:
+    attacker = role("attacker")
+    attack(db, attacker, table)
+    insert(db, table, "new")  # the session has seen the table by its name
+    execute(
+        db,
+        f"alter table public.{table} rename to older; grant create on schema public to {attacker}",
+    )
+    with session_of(db, attacker) as session:
+        execute(session, f"create table public.{table} (like public.older including all)")
+        execute(session, trap("hostile", table, WITNESS))
+        execute(
+            session,
+            statement(table, EXPIRED, "null", None),
+            "bait",
+            a_user(db),
+        )
+        for each in (db, session):
+            execute(each, "select pg_sleep(0.06)")
+            execute(each, statement("older", "'infinity'", "null", None), str(each), a_user(db))
+    assert scalar(db, "select count(*) from public.witness") == 0
+    assert names(db, table) == ["bait"]
+
+
+@each_table
+def test_rows_of_tables_that_inherit_stay(db: Connection, table: str) -> None:
+    configure(db, table, "rest => '0 s'")
+    a_user(db)
+    execute(db, f"create table public.child () inherits (public.{table})")
+    execute(db, statement("child", "'infinity'", "null", 200), "theirs ", a_user(db))
+    execute(db, statement("child", EXPIRED, "null", 20), "theirs, expired ", a_user(db))
+    put(db, table, "old", expires=EXPIRED, count=150)
+    if table in USED_ONCE:
+        put(db, table, "used", used="now()", count=50)
+    shared = (
+        f"select count(*) from only public.{table} as token join child on child.ctid = token.ctid"
+    )
+    assert scalar(db, shared) > 100
+    for number in range(4):
+        insert(db, table, f"new {number}")
+        insert(db, table, "dead", expires=EXPIRED)
+    assert count(db, "child") == 220
+    left = column(db, f"select token_hash from only public.{table} order by 1")
+    assert left == [f"new {number}" for number in range(4)]
+
+
+@each_table
+@pytest.mark.parametrize("expires", ["'infinity'", EXPIRED], ids=["live", "dead"])
+def test_an_insert_does_not_wait_for_who_locks_the_settings(
+    db: Connection, another: Callable[[], Connection], table: str, expires: str
+) -> None:
+    put(db, table, "old", expires=EXPIRED)
+    holder = another()
+    messages = logged(db)
+    with holder.transaction():
+        execute(holder, "lock table maintenance.insert_sweep in access exclusive mode")
+        begun = monotonic()
+        insert(db, table, "first", expires=expires)
+        insert(db, table, "second", expires=expires)
+        assert monotonic() - begun < 0.5
+    assert names(db, table) == ["first", "old", "second"]
+    assert [message.endswith("lock timeout (SQLSTATE 55P03)") for message in messages] == [True]
+    assert_rests_a_minute(db, table)
+
+
+@each_table
+@pytest.mark.parametrize("expires", ["'infinity'", EXPIRED], ids=["live", "dead"])
+def test_an_insert_that_a_trigger_of_an_update_makes_does_not_break_the_update(
+    db: Connection, table: str, expires: str
+) -> None:
+    user = a_user(db)
+    put(db, table, "old", expires=EXPIRED, count=5)
+    execute(
+        db,
+        f"""
+        create function public.rotate() returns trigger language plpgsql as $$
+        begin
+            insert into public.{table} (token_hash, user_id, expires_at)
+            values ('rotated ' || new.token_hash, '{user}', {expires});
+            return new;
+        end;
+        $$;
+        create trigger rotate before update on public.{table}
+            for each row execute function public.rotate();
+        """,
+    )
+    changed = execute(db, f"update public.{table} set token_hash = 'new ' || token_hash")
+    assert changed.rowcount == 5
+    assert count(db, table) == 10
+
+
+@each_table
+def test_a_slow_sweep_rests_ten_times_as_long_as_it_took(db: Connection, table: str) -> None:
+    put(db, table, "old", expires=EXPIRED)
+    a_user(db)
+    execute(
+        db,
+        """
+        create or replace function maintenance.open_sweep(relation oid) returns integer
+            language plpgsql as $$ begin perform pg_sleep(0.03); return 100; end $$;
+        """,
+    )
+    before = milliseconds(db)
+    insert(db, table, "new")
+    after = milliseconds(db)
+    assert names(db, table) == ["new"]
+    assert before + 330 - 1 <= int(memory(db, table) or "0") <= after + 10 * (after - before) + 11

@@ -7,7 +7,7 @@
 --
 -- A sweep that found nothing rests as long as the settings say, and one of a table that has none
 -- for a second. A slow one, which has met dead index entries that an old snapshot keeps, or no
--- index at all, rests ten times as long as it took: a tenth of its session's time at most.
+-- index at all, rests ten times as long as it took: it costs a session a tenth of its time at most.
 
 create or replace function maintenance.close_sweep(relation oid, removed bigint, began timestamptz)
 returns void
@@ -18,7 +18,7 @@ as $function$
 declare
     v_memory text := 'maintenance.sweep_' || close_sweep.relation;
     v_took interval := clock_timestamp() - close_sweep.began;
-    v_rest interval := '0 s';
+    v_rest interval := interval '0 s';
 begin
     if close_sweep.removed = 0 then
         v_rest := coalesce(
@@ -27,7 +27,7 @@ begin
                 from maintenance.insert_sweep as sweep
                 where sweep.relation = close_sweep.relation
             ),
-            '1 s'
+            interval '1 s'
         );
     end if;
 

@@ -3,11 +3,13 @@
 -- Asked before every DELETE, because what makes it unsafe can be added at any time. Whoever may
 -- create a trigger on the table must not have it run with the rights of the sweep; a foreign key
 -- that refers to the table could fail as late as at COMMIT. Both are triggers on DELETE to
--- PostgreSQL. What is unsafe is an error, which the sweep writes to the server's log.
+-- PostgreSQL. What is unsafe is an error, which the sweep writes to the server's log. The answer is
+-- as old as the snapshot, so it is good for a DELETE at READ COMMITTED only.
 
 create or replace function maintenance.may_sweep(relation oid, executor name)
 returns boolean
 language plpgsql
+stable
 security definer  -- the owner of the table need not be able to read the settings
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '10ms'  -- an insert does not wait for whoever locks the settings

@@ -1,9 +1,9 @@
 -- Sweeps email verification tokens that are of no use any more when new ones arrive.
 --
--- A token that is dead on arrival goes with its insert: nobody else can see it. Only at
--- SERIALIZABLE it stays, where reading the table to remove it could make a transaction fail. Other
--- tokens go when no other transaction sweeps: at most a batch, and none that another holds. ONLY
--- keeps out of tables that inherit, whose rows have the same ctids.
+-- A token that is dead on arrival goes with its insert: nobody else can see it. Other tokens go
+-- when no other transaction sweeps: at most a batch, and none that another holds. ONLY keeps out of
+-- tables that inherit, whose rows have the same ctids. At REPEATABLE READ and SERIALIZABLE nothing
+-- goes: the transaction could fail, and its snapshot hides from may_sweep a trigger that is new.
 
 create or replace function maintenance.sweep_email_verification_tokens()
 returns trigger
@@ -38,12 +38,21 @@ begin
         return null;
     end if;
 
+    -- The lock of the insert keeps the table where it is, and triggers away, until the end.
+    if tg_relid <> 'public.email_verification_tokens'::regclass then
+        raise exception using
+            errcode = 'object_not_in_prerequisite_state',
+            message = 'the table is not public.email_verification_tokens any more';
+    end if;
+
     if not maintenance.may_sweep(tg_relid, current_user) then
         perform maintenance.close_sweep(tg_relid, removed => 0, began => v_began);
         return null;
     end if;
 
-    if v_has_dead and current_setting('transaction_isolation') <> 'serializable' then
+    if v_has_dead
+       and current_setting('transaction_isolation') in ('read committed', 'read uncommitted')
+    then
         delete from only public.email_verification_tokens as token
         using inserted
         where token.id = inserted.id
