@@ -1082,6 +1082,7 @@ def test_an_insert_does_not_wait_for_who_locks_the_settings(
     put(db, table, "old", expires=EXPIRED)
     holder = another()
     messages = logged(db)
+    execute(db, "set statement_timeout = '5 s'")
     with holder.transaction():
         execute(holder, "lock table maintenance.insert_sweep in access exclusive mode")
         begun = monotonic()
