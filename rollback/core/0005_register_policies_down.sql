@@ -1,0 +1,33 @@
+-- Removes the policies, with what users changed about them, and the functions that acted for them.
+
+select maintenance.remove_policy(policy.name, policy.chain) from maintenance.policy;
+
+drop function maintenance.attest_backup(text, text, timestamptz);
+drop function maintenance.remove_policy(text, text);
+drop function maintenance.enable_policy(text, boolean);
+drop function maintenance.alter_policy(text, jsonb);
+drop function maintenance.register_policy(text, regclass, jsonb, text);
+drop function maintenance.save_policy(text, regclass, text, jsonb, jsonb, text);
+drop function maintenance.find_policy_risks(maintenance.policy);
+drop function maintenance.find_policy_errors(maintenance.policy);
+drop function maintenance.branch_index(maintenance.policy, regclass, integer, text[]);
+drop function maintenance.branch_key(maintenance.policy, integer);
+drop function maintenance.leaves_of(regclass);
+drop function maintenance.policy_statement(maintenance.policy, text, regclass, text, integer, name);
+drop function maintenance.run_as_owner(regclass, text, text[], bigint, tid[], boolean);
+drop function maintenance.install_executor(name);
+drop function maintenance.executor_of(name);
+drop function maintenance.branch_predicate(maintenance.policy, integer);
+drop function maintenance.branch_bounds(maintenance.policy, timestamptz);
+drop function maintenance.column_type(regclass, name);
+drop function maintenance.read_policy(text);
+drop function maintenance.assert_owner(oid);
+drop function maintenance.adopt_clone();
+drop function maintenance.assert_adopted();
+
+drop table maintenance.lease;
+drop table maintenance.backup_attestation;
+drop table maintenance.policy_change;
+drop table maintenance.policy_override;
+drop table maintenance.policy;
+drop table maintenance.installation;

@@ -1,0 +1,48 @@
+-- Removes what carries policies out, and the log of what ran.
+
+drop function maintenance.grant_monitor(name);
+drop function maintenance.grant_operator(name);
+drop view maintenance.policy_status;
+drop view maintenance.run_history;
+drop function maintenance.preview(text, boolean);
+drop function maintenance.plan_policy(text, boolean);
+drop function maintenance.forecast(text);
+drop procedure maintenance.run_operations(text[], interval, bigint, bigint, text);
+drop procedure maintenance.run_policy(
+    text, text, integer, bigint, interval, bigint, bigint, text, text
+);
+drop procedure maintenance.drive_step(
+    bigint, text, text, integer, bigint, timestamptz, bigint, text, text
+);
+drop function maintenance.assert_outside_transaction();
+drop function maintenance.deadline_of_call(interval);
+drop function maintenance.policies_of(text[]);
+drop function maintenance.stop_run(bigint);
+drop function maintenance.close_run(bigint);
+drop function maintenance.close_step(bigint, bigint, text, text, text);
+drop function maintenance.run_batch(bigint, bigint, jsonb, integer, interval);
+drop function maintenance.open_step(bigint, text, text, bigint, timestamptz);
+drop function maintenance.open_run(text, jsonb);
+drop function maintenance.judge_run(maintenance.policy, text);
+drop function maintenance.shortest_retention(maintenance.policy);
+drop function maintenance.sign_token(text, text);
+drop function maintenance.purge_batch(text, timestamptz, jsonb, integer);
+drop function maintenance.assert_may_run(maintenance.policy, timestamptz);
+drop function maintenance.remove_batch(maintenance.policy, timestamptz, jsonb, bigint, interval);
+drop function maintenance.lowest_key(maintenance.policy, integer);
+drop function maintenance.name_holders(jsonb);
+drop function maintenance.count_cascaded(regclass);
+drop function maintenance.cascade_tree(regclass);
+drop function maintenance.remove_range(
+    maintenance.policy, regclass, integer, text, text, text[], bigint, boolean
+);
+drop function maintenance.dependent_statement(jsonb, regclass);
+drop function maintenance.proved_rows(maintenance.policy, regclass, text, integer, text, jsonb);
+drop function maintenance.range_scope(maintenance.policy, integer, text, text);
+drop function maintenance.choose_strategy(maintenance.policy, regclass, text[]);
+drop function maintenance.count_eligible(maintenance.policy, text[], bigint);
+drop function maintenance.estimate_eligible(maintenance.policy, regclass, text[]);
+drop function maintenance.is_alive(integer, timestamptz, timestamptz);
+
+drop table maintenance.run_step;
+drop table maintenance.run;

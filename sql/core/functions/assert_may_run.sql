@@ -1,0 +1,45 @@
+-- Refuses to act where a policy must not: in a copy, switched off, too early, at another level.
+
+create or replace function maintenance.assert_may_run(
+    policy maintenance.policy,
+    moment timestamptz
+)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    perform maintenance.assert_adopted();
+
+    if not policy.is_enabled then
+        raise exception using
+            errcode = 'object_not_in_prerequisite_state',
+            message = format('policy %s is switched off', policy.name),
+            hint = format('select maintenance.enable_policy(%L)', policy.name);
+    end if;
+
+    if moment > clock_timestamp() then
+        raise exception using
+            errcode = 'invalid_parameter_value',
+            message = format('moment must be in the past, not %s', moment),
+            detail = 'A row that has yet to expire is still of use.';
+    end if;
+
+    -- At the other levels a row that somebody else changes meanwhile is an error.
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+        raise exception using
+            errcode = 'invalid_transaction_state',
+            message = format(
+                'policies run at READ COMMITTED, and this transaction is %s',
+                upper(current_setting('transaction_isolation'))
+            ),
+            hint = 'set default_transaction_isolation = ''read committed''';
+    end if;
+end;
+$function$;
+
+revoke all on function maintenance.assert_may_run(maintenance.policy, timestamptz) from public;
+
+comment on function maintenance.assert_may_run(maintenance.policy, timestamptz) is
+    'Raise an error unless a policy may remove rows now.';

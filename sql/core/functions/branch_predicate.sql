@@ -1,0 +1,80 @@
+-- Writes the condition that makes a row eligible: of one branch, or of all of them (0).
+--
+-- $1 is the array of branch_bounds. A user's condition ends with a line feed, so that a comment in
+-- it ends as well.
+
+create or replace function maintenance.branch_predicate(
+    policy maintenance.policy,
+    branch integer
+)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+    select concat_ws(
+        ' and ',
+        case
+            when (policy).selector is not null then
+                format(
+                    'exists (select from %s as selected where %s)',
+                    (policy).selector,
+                    (
+                        select string_agg(
+                            format('selected.%1$I = target.%1$I', attribute.attname), ' and '
+                            order by attribute.attnum
+                        )
+                        from pg_catalog.pg_index as key
+                        join pg_catalog.pg_attribute as attribute
+                            on attribute.attrelid = key.indrelid
+                            and attribute.attnum = any (key.indkey)
+                        where key.indrelid = (policy).relation
+                          and key.indisprimary
+                    )
+                )
+            else
+                (
+                    select '(' || string_agg(reason.written, ' or ' order by reason.number) || ')'
+                    from (
+                        select
+                            one.ordinality,
+                            '(' || concat_ws(
+                                ' and ',
+                                case
+                                    when one.value ? 'column' then
+                                        format(
+                                            'target.%I %s ($1[%s])::%s',
+                                            one.value ->> 'column',
+                                            coalesce(one.value ->> 'comparison', '<'),
+                                            one.ordinality,
+                                            maintenance.column_type(
+                                                (policy).relation,
+                                                (one.value ->> 'column')::name
+                                            )
+                                        )
+                                end,
+                                '(' || (one.value ->> 'condition') || E'\n)',
+                                case
+                                    when one.value ? 'key' then
+                                        format('target.%I is not null', one.value ->> 'key')
+                                end
+                            ) || ')'
+                        from jsonb_array_elements((policy).branches) with ordinality as one
+                        where branch_predicate.branch in (0, one.ordinality)
+                    ) as reason (number, written)
+                )
+        end,
+        '(' || (policy).condition || E'\n)',
+        case
+            when (policy).hold_column is null then null
+            when maintenance.column_type((policy).relation, (policy).hold_column) = 'boolean' then
+                format('target.%I is not true', (policy).hold_column)
+            else format('target.%I is null', (policy).hold_column)
+        end
+    );
+$function$;
+
+revoke all on function maintenance.branch_predicate(maintenance.policy, integer) from public;
+
+comment on function maintenance.branch_predicate(maintenance.policy, integer) is
+    'Return the condition under which a row is eligible, by one branch or (0) by any of them.';

@@ -1,0 +1,96 @@
+-- Makes the function through which policies act on the tables of a role, with its rights alone.
+--
+-- It belongs to that role, so that a trigger on a table runs as the table's owner, whoever starts a
+-- run, superusers included. Nobody but the owner of schema maintenance may call it otherwise. Its
+-- owner can neither replace the body, for want of CREATE on the schema, nor gain by changing its
+-- options: before anything else, and without an operator that a search_path could choose, the
+-- body pins the path, and then asks who it runs as.
+
+create or replace function maintenance.install_executor(owner name)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_signature text := format(
+        'maintenance.%I(text, text[], bigint, tid[], boolean)',
+        maintenance.executor_of(install_executor.owner)
+    );
+    v_master name;
+begin
+    select pg_get_userbyid(namespace.nspowner)
+    into v_master
+    from pg_catalog.pg_namespace as namespace
+    where namespace.nspname = 'maintenance';
+
+    if to_regprocedure(v_signature) is not null then
+        return;
+    end if;
+
+    execute format(
+        $create$
+create function maintenance.%I(
+    statement text,
+    bounds text[],
+    size bigint,
+    taken tid[],
+    answers boolean
+)
+returns jsonb
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set lock_timeout = '20ms'
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+as $body$
+declare
+    v_answer jsonb;
+    v_rows bigint;
+begin
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+    if current_user <> %L then
+        raise exception using
+            errcode = 'insufficient_privilege',
+            message = 'this function has to run as its owner',
+            hint = 'Somebody altered it: drop it, and register its policies anew.';
+    end if;
+
+    if answers then
+        execute statement into v_answer using bounds, size, taken;
+        return v_answer;
+    end if;
+
+    execute statement using bounds, size, taken;
+    get diagnostics v_rows = row_count;
+    return to_jsonb(v_rows);
+end;
+$body$
+$create$,
+        maintenance.executor_of(install_executor.owner),
+        install_executor.owner
+    );
+
+    execute format('revoke all on function %s from public', v_signature);
+    execute format(
+        'comment on function %s is %L',
+        v_signature,
+        format('Carry out policies on the tables of %I, with the rights of %1$I.', owner)
+    );
+
+    if install_executor.owner <> v_master then
+        execute format('grant create on schema maintenance to %I', install_executor.owner);
+        execute format('alter function %s owner to %I', v_signature, install_executor.owner);
+        execute format('revoke create on schema maintenance from %I', install_executor.owner);
+        execute format('grant execute on function %s to %I', v_signature, v_master);
+    end if;
+end;
+$function$;
+
+revoke all on function maintenance.install_executor(name) from public;
+
+comment on function maintenance.install_executor(name) is
+    'Make the function that carries out policies on the tables of a role, unless it is there.';

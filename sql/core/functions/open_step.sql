@@ -1,0 +1,131 @@
+-- Opens the step of a run for one policy: judges it, takes the lease, and logs that it begins.
+--
+-- What keeps it from running is logged as well: exit_reason says what. Else the step is open, and
+-- its token is what run_batch and close_step ask for. Taking over the lease of a session that is
+-- gone waits for the batch that its ghost may still be in, since that one holds the row.
+
+create or replace function maintenance.open_step(
+    run bigint,
+    policy text,
+    accept text default null,
+    max_rows bigint default null,
+    deadline timestamptz default null,
+    out step bigint,
+    out token bigint,
+    out exit_reason text,
+    out message text
+)
+language plpgsql
+security definer  -- nobody writes log and leases but functions that say what they write
+set search_path = pg_catalog, pg_temp
+as $function$
+#variable_conflict use_variable
+declare
+    v_policy maintenance.policy := maintenance.read_policy(policy);
+    v_lease maintenance.lease;
+    v_run maintenance.run;
+    v_verdict text;
+    v_moment timestamptz;
+    v_bound bigint;
+    v_eligible bigint;
+    v_sqlstate text;
+begin
+    perform maintenance.assert_adopted();
+
+    select opened.*
+    into strict v_run
+    from maintenance.run as opened
+    where opened.id = run
+      and opened.ended_at is null
+      and opened.owner_pid = pg_backend_pid();
+
+    select lease.*
+    into strict v_lease
+    from maintenance.lease as lease
+    where lease.policy = v_policy.name
+    for update;
+
+    if not v_policy.is_enabled then
+        exit_reason := 'disabled';
+        message := 'the policy is switched off';
+    elsif v_lease.step is not null and maintenance.is_alive(
+        v_lease.owner_pid,
+        v_lease.owner_start,
+        (
+            select held.heartbeat_at
+            from maintenance.run_step as held
+            where held.id = v_lease.step
+        )
+    ) then
+        exit_reason := 'lease_held';
+        message := format('step %s of process %s is at it', v_lease.step, v_lease.owner_pid);
+    else
+        begin
+            select judged.verdict, judged.reason, judged.moment, judged.bound, judged.eligible
+            into v_verdict, message, v_moment, v_bound, v_eligible
+            from maintenance.judge_run(v_policy, accept) as judged;
+
+            if v_verdict = 'refused' then
+                exit_reason := 'guard';
+            end if;
+        exception
+            when others then
+                exit_reason := 'error';
+                message := sqlerrm;
+                v_sqlstate := sqlstate;
+        end;
+    end if;
+
+    insert into maintenance.run_step (
+        run, policy, operation, version, relation, moment, age, eligible, max_rows, bound, deadline,
+        accepted, started_at, heartbeat_at, ended_at, exit_reason, message,
+        sqlstate
+    )
+    values (
+        run,
+        v_policy.name,
+        v_policy.operation,
+        v_policy.version,
+        v_policy.relation::text,
+        coalesce(v_moment, clock_timestamp()),
+        maintenance.shortest_retention(v_policy),
+        v_eligible,
+        least(max_rows, v_policy.max_rows),
+        v_bound,
+        least(deadline, clock_timestamp() + v_policy.max_duration),
+        case when exit_reason is null then accept end,
+        clock_timestamp(),
+        clock_timestamp(),
+        case when exit_reason is not null then clock_timestamp() end,
+        exit_reason,
+        message,
+        v_sqlstate
+    )
+    returning id into step;
+
+    if exit_reason is null then
+        update maintenance.run_step as held
+        set
+            ended_at = clock_timestamp(),
+            exit_reason = 'interrupted',
+            message = 'its session ended without a word'
+        where held.id = v_lease.step
+          and held.ended_at is null;
+
+        token := v_lease.token + 1;
+
+        update maintenance.lease as lease
+        set
+            token = open_step.token,
+            step = open_step.step,
+            owner_pid = v_run.owner_pid,
+            owner_start = v_run.owner_start
+        where lease.policy = v_policy.name;
+    end if;
+end;
+$function$;
+
+revoke all on function maintenance.open_step(bigint, text, text, bigint, timestamptz) from public;
+
+comment on function maintenance.open_step(bigint, text, text, bigint, timestamptz) is
+    'Judge a policy, take its lease and log that it begins; exit_reason says why it does not.';

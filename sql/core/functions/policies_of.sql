@@ -1,0 +1,42 @@
+-- Lists the policies of some operations that are switched on, in the order in which they run.
+
+create or replace function maintenance.policies_of(operations text[])
+returns text[]
+language plpgsql
+stable
+security definer  -- operators need not be able to read the policies
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_unknown text;
+begin
+    select string_agg(asked.operation, ', ')
+    into v_unknown
+    from unnest(operations) as asked (operation)
+    where not exists (
+        select
+        from maintenance.policy as known
+        where asked.operation in (known.operation, known.name)
+    );
+
+    if v_unknown is not null then
+        raise exception using
+            errcode = 'undefined_object',
+            message = format('there is no operation or policy %s', v_unknown),
+            hint = 'The operations are a column of maintenance.policy.';
+    end if;
+
+    return array(
+        select known.name
+        from maintenance.policy as known
+        where known.is_enabled
+          and (operations is null or array[known.operation, known.name] && operations)
+        order by known.priority, known.name
+    );
+end;
+$function$;
+
+revoke all on function maintenance.policies_of(text[]) from public;
+
+comment on function maintenance.policies_of(text[]) is
+    'Return the names of the enabled policies of operations, in order; null: of all.';

@@ -1,0 +1,83 @@
+-- Writes the statements of a policy. Every one of them has the same condition: what is counted is
+-- what goes, and what goes is asked again on the version of the row that goes.
+--
+-- ONLY keeps out of tables that inherit; partitions come one by one, as leaf. scope narrows the
+-- rows down to a range of blocks or of values; key is the column that such values are of.
+
+create or replace function maintenance.policy_statement(
+    policy maintenance.policy,
+    kind text,
+    leaf regclass,
+    scope text default 'true',
+    branch integer default 0,
+    key name default null
+)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_eligible text := maintenance.branch_predicate(policy, branch);
+    v_only text := format('only %s as target', leaf);
+    v_where text := format('where (%s) and %s', scope, v_eligible);
+    v_columns text;
+begin
+    case kind
+        when 'count' then
+            return 'select to_jsonb(count(*)) from (select from ' || v_only || ' ' || v_where
+                || ' limit $2) as bounded';
+        when 'estimate' then
+            return 'explain (format json) select from ' || v_only || ' ' || v_where;
+        when 'oldest' then
+            return format('select to_jsonb(min(target.%I)) from ', key) || v_only || ' ' || v_where;
+        when 'edge' then
+            return format('select to_jsonb(target.%I::text) from ', key) || v_only || ' ' || v_where
+                || format(' order by target.%I offset $2 limit 1', key);
+        when 'take' then
+            return 'select to_jsonb(array(select target.ctid::text from ' || v_only || ' '
+                || v_where || ' limit $2 for update skip locked))';
+        when 'left' then
+            return 'select jsonb_build_object(''left'', count(*), ''holders'', coalesce('
+                'jsonb_agg(distinct found.holder) filter (where found.holder <> ''0''), ''[]''))'
+                ' from (select target.xmax::text from ' || v_only || ' ' || v_where
+                || ' limit 1000) as found (holder)';
+        when 'remove' then
+            case policy.action
+                when 'delete' then
+                    return 'delete from ' || v_only || ' ' || v_where;
+                when 'set' then
+                    return 'with changed (is_eligible) as (update ' || v_only || ' set '
+                        || policy.assignments || E'\n' || v_where || ' returning ' || v_eligible
+                        || ') select jsonb_build_object(''removed'', count(*), ''proof'', count(*)'
+                        ' filter (where changed.is_eligible is not true)) from changed';
+                when 'archive' then
+                    select string_agg(format('%I', attribute.attname), ', '
+                        order by attribute.attnum)
+                    into v_columns
+                    from pg_catalog.pg_attribute as attribute
+                    where attribute.attrelid = policy.relation
+                      and attribute.attnum > 0
+                      and not attribute.attisdropped;
+
+                    return format(
+                        'with removed as (delete from %1$s %2$s returning %3$s), '
+                        'kept as (insert into %4$s (%3$s) select %3$s from removed returning 1) '
+                        'select jsonb_build_object(''removed'', (select count(*) from removed), '
+                        '''proof'', (select count(*) from kept))',
+                        v_only, v_where, v_columns, policy.archive_table
+                    );
+            end case;
+    end case;
+end;
+$function$;
+
+revoke all on function maintenance.policy_statement(
+    maintenance.policy, text, regclass, text, integer, name
+)
+    from public;
+
+comment on function maintenance.policy_statement(
+    maintenance.policy, text, regclass, text, integer, name
+) is
+    'Return a statement of a policy: count, estimate, oldest, edge, take, left or remove.';

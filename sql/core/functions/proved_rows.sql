@@ -1,0 +1,63 @@
+-- Says how many rows a statement removed, if it proved that it did what it should.
+--
+-- An archive has to have as many rows more as the table has less, with every column of the table as
+-- it is now: the statement is written again, under its own lock, and has to be the same. Rows that
+-- were set must not be eligible any more, or the next batch would meet them again.
+
+create or replace function maintenance.proved_rows(
+    policy maintenance.policy,
+    leaf regclass,
+    scope text,
+    branch integer,
+    statement text,
+    answer jsonb
+)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    if policy.action = 'delete' then
+        return answer::bigint;
+    end if;
+
+    if answer ->> 'removed' is distinct from answer ->> 'proof' then
+        raise exception using
+            errcode = 'data_exception',
+            message = case policy.action
+                when 'archive' then
+                    format('%s rows left %s, and %s came to %s', answer ->> 'removed', leaf,
+                        answer ->> 'proof', policy.archive_table)
+                else
+                    format('%s of %s rows of %s are eligible still after they were set',
+                        (answer ->> 'removed')::bigint - (answer ->> 'proof')::bigint,
+                        answer ->> 'removed', leaf)
+            end,
+            hint = case policy.action
+                when 'archive' then 'A trigger or a rule of the archive keeps rows out.'
+                else 'The assignments have to make the condition of the policy false.'
+            end;
+    end if;
+
+    if policy.action = 'archive'
+       and statement <> maintenance.policy_statement(policy, 'remove', leaf, scope, branch)
+    then
+        raise exception using
+            errcode = 'data_exception',
+            message = format('the columns of %s have just changed', leaf),
+            hint = 'Start the run again.';
+    end if;
+
+    return (answer ->> 'removed')::bigint;
+end;
+$function$;
+
+revoke all on function maintenance.proved_rows(
+    maintenance.policy, regclass, text, integer, text, jsonb
+)
+    from public;
+
+comment on function maintenance.proved_rows(
+    maintenance.policy, regclass, text, integer, text, jsonb
+) is
+    'Return how many rows a statement removed, or raise an error if its proof fails.';

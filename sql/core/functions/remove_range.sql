@@ -1,0 +1,160 @@
+-- Removes the eligible rows of a range: all of them at once, or else those that nobody holds.
+--
+-- The plain statement is the fast one. Where it meets a lock that is not free within 20 ms, it is
+-- undone, and the rows that are free are locked first and then removed; so are they where rows of
+-- other tables go before, where a view selects, and where a trigger might keep a row. Between the
+-- two statements the row cannot change, and the second sees what was committed before the lock.
+--
+-- outcome: done; full: there may be more rows than size in the range; overflow: there were, and
+-- nothing was removed; locked: not even the table could be locked.
+
+create or replace function maintenance.remove_range(
+    policy maintenance.policy,
+    leaf regclass,
+    branch integer,
+    low text,
+    high text,
+    bounds text[],
+    size bigint,
+    is_gentle boolean,
+    out outcome text,
+    out removed bigint,
+    out dependents bigint,
+    out left_over bigint,
+    out holders jsonb
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_scope text := maintenance.range_scope(policy, branch, low, high);
+    v_statement text;
+    v_answer jsonb;
+    v_taken tid[];
+    v_dependent jsonb;
+begin
+    dependents := 0;
+    left_over := 0;
+    holders := '[]';
+
+    if not (
+        is_gentle
+        or policy.selector is not null
+        or jsonb_array_length(policy.dependents) > 0
+        or exists (
+            select
+            from pg_catalog.pg_trigger as trigger
+            where trigger.tgrelid = remove_range.leaf
+              and not trigger.tgisinternal
+              and trigger.tgtype & 1 <> 0  -- per row
+              and trigger.tgtype & 2 <> 0  -- before
+              and trigger.tgtype & case policy.action when 'set' then 16 else 8 end <> 0
+        )
+    ) then
+        begin
+            v_statement := maintenance.policy_statement(policy, 'remove', leaf, v_scope, branch);
+            v_answer := maintenance.run_as_owner(
+                policy.relation, v_statement, bounds, answers => policy.action <> 'delete'
+            );
+            removed := maintenance.proved_rows(policy, leaf, v_scope, branch, v_statement, v_answer);
+
+            if removed > size then
+                raise exception using errcode = 'program_limit_exceeded';
+            end if;
+
+            outcome := 'done';
+            return;
+        exception
+            when program_limit_exceeded then
+                outcome := 'overflow';
+                return;
+            when lock_not_available or deadlock_detected then
+                null;  -- goes on with those that are free
+        end;
+    end if;
+
+    begin
+        select array_agg(taken.value::tid)
+        into v_taken
+        from jsonb_array_elements_text(
+            maintenance.run_as_owner(
+                policy.relation,
+                maintenance.policy_statement(policy, 'take', leaf, v_scope, branch),
+                bounds,
+                size
+            )
+        ) as taken;
+
+        for v_dependent in
+            select dependent.value
+            from jsonb_array_elements(policy.dependents) with ordinality as dependent
+            where v_taken is not null
+            order by dependent.ordinality
+        loop
+            dependents := dependents + maintenance.run_as_owner(
+                policy.relation,
+                maintenance.dependent_statement(v_dependent, leaf),
+                bounds,
+                taken => v_taken,
+                answers => false
+            )::bigint;
+        end loop;
+
+        removed := 0;
+
+        if v_taken is not null then
+            v_statement := maintenance.policy_statement(
+                policy, 'remove', leaf, 'target.ctid = any ($3)', branch
+            );
+            v_answer := maintenance.run_as_owner(
+                policy.relation, v_statement, bounds, taken => v_taken,
+                answers => policy.action <> 'delete'
+            );
+            removed := maintenance.proved_rows(
+                policy, leaf, 'target.ctid = any ($3)', branch, v_statement, v_answer
+            );
+
+            if removed <> cardinality(v_taken) then
+                raise exception using
+                    errcode = 'triggered_action_exception',
+                    message = format(
+                        '%s of %s rows of %s stayed, though nobody held them',
+                        cardinality(v_taken) - removed, cardinality(v_taken), leaf
+                    ),
+                    detail = 'A trigger keeps them, or makes them eligible no more.',
+                    hint = 'Exempt them with a condition, or take the trigger away.';
+            end if;
+        end if;
+
+        if cardinality(v_taken) >= size then
+            outcome := 'full';
+            return;
+        end if;
+
+        v_answer := maintenance.run_as_owner(
+            policy.relation,
+            maintenance.policy_statement(policy, 'left', leaf, v_scope, branch),
+            bounds
+        );
+        left_over := (v_answer ->> 'left')::bigint;
+        holders := v_answer -> 'holders';
+        outcome := 'done';
+    exception
+        when lock_not_available or deadlock_detected then
+            outcome := 'locked';
+            removed := 0;
+            dependents := 0;
+            left_over := 1;
+    end;
+end;
+$function$;
+
+revoke all on function maintenance.remove_range(
+    maintenance.policy, regclass, integer, text, text, text[], bigint, boolean
+)
+    from public;
+
+comment on function maintenance.remove_range(
+    maintenance.policy, regclass, integer, text, text, text[], bigint, boolean
+) is
+    'Remove the eligible rows of a range of a table, but for those that others hold.';

@@ -1,0 +1,124 @@
+-- Removes the next batch of a step, and keeps its log, all in the transaction of the caller.
+--
+-- The lease is asked for first, and held: whoever was overtaken removes nothing more. is_done comes
+-- with the reason, and close_step with that reason is what follows.
+
+create or replace function maintenance.run_batch(
+    step bigint,
+    token bigint,
+    cursor jsonb default null,
+    batch_size integer default null,
+    time_goal interval default '50 ms',
+    out removed bigint,
+    out is_done boolean,
+    out exit_reason text,
+    out message text,
+    out next_cursor jsonb,
+    out pause interval
+)
+language plpgsql
+security definer  -- operators need no right on the table: see install_executor
+set search_path = pg_catalog, pg_temp
+as $function$
+#variable_conflict use_variable
+declare
+    v_began timestamptz := clock_timestamp();
+    v_step maintenance.run_step;
+    v_policy maintenance.policy;
+    v_allowed bigint;
+    v_done record;
+begin
+    removed := 0;
+    is_done := true;
+    pause := '0 s';
+
+    perform
+    from maintenance.lease as lease
+    where lease.step = step
+      and lease.token = token
+    for share;
+
+    if not found then
+        raise exception using
+            errcode = 'object_not_in_prerequisite_state',
+            message = format('step %s does not hold its lease any more', step),
+            hint = 'Another run took it over. maintenance.run_history says which.';
+    end if;
+
+    select opened.*
+    into strict v_step
+    from maintenance.run_step as opened
+    where opened.id = step;
+
+    v_policy := maintenance.read_policy(v_step.policy);
+    v_allowed := least(
+        coalesce(batch_size, v_policy.batch_size),
+        v_step.max_rows - v_step.removed,
+        v_step.bound - v_step.removed
+    );
+
+    if v_policy.version <> v_step.version then
+        exit_reason := 'stopped';
+        message := 'the policy was changed';
+    elsif exists (
+        select
+        from maintenance.run as run
+        where run.id = v_step.run
+          and run.is_stop_requested
+    ) then
+        exit_reason := 'stopped';
+        message := 'somebody asked it to stop';
+    elsif clock_timestamp() >= v_step.deadline then
+        exit_reason := 'budget';
+        message := 'the time is up';
+    elsif v_step.removed >= v_step.max_rows then
+        exit_reason := 'budget';
+        message := format('%s rows were allowed', v_step.max_rows);
+    elsif v_step.removed >= v_step.bound then
+        exit_reason := 'guard';
+        message := format('no more than %s rows were accepted', v_step.bound);
+    end if;
+
+    if exit_reason is not null then
+        return;
+    end if;
+
+    perform maintenance.assert_may_run(v_policy, v_step.moment);
+    v_done := maintenance.remove_batch(v_policy, v_step.moment, cursor, v_allowed, time_goal);
+
+    removed := v_done.removed;
+    is_done := v_done.is_done;
+    next_cursor := v_done.next_cursor;
+    pause := v_done.pause;
+
+    if is_done then
+        if v_done.left_over > 0 then
+            exit_reason := 'incomplete';
+            message := format(
+                'others hold %s rows: %s', v_done.left_over,
+                coalesce(maintenance.name_holders(v_done.holders), 'they have just let go')
+            );
+        elsif v_step.removed + removed = 0 then
+            exit_reason := 'nothing_to_do';
+        else
+            exit_reason := 'exhausted';
+        end if;
+    end if;
+
+    update maintenance.run_step as logged
+    set
+        removed = logged.removed + v_done.removed,
+        dependents = logged.dependents + v_done.dependents,
+        cascaded = logged.cascaded + v_done.cascaded,
+        batches = logged.batches + case when v_done.removed > 0 then 1 else 0 end,
+        longest_batch = greatest(logged.longest_batch, clock_timestamp() - v_began),
+        heartbeat_at = clock_timestamp(),
+        left_over = case when v_done.is_done then v_done.left_over end
+    where logged.id = step;
+end;
+$function$;
+
+revoke all on function maintenance.run_batch(bigint, bigint, jsonb, integer, interval) from public;
+
+comment on function maintenance.run_batch(bigint, bigint, jsonb, integer, interval) is
+    'Remove the next batch of a step; returns how many rows, whether that was all, and why.';

@@ -1,0 +1,164 @@
+-- Puts a policy together, checks it, stores it, and notes the change. Returns the stored row.
+--
+-- Settings come in three layers: what is usual, what was registered, what users changed.
+
+create or replace function maintenance.save_policy(
+    policy text,
+    relation regclass,
+    chain text,
+    shipped jsonb,
+    changes jsonb,
+    event text
+)
+returns maintenance.policy
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_given jsonb := save_policy.shipped || save_policy.changes;
+    v_branch jsonb;
+    v_policy maintenance.policy;
+    v_unknown text;
+    v_errors text[];
+begin
+    -- One column is the usual case, and is written without the array.
+    select jsonb_object_agg(given.key, given.value)
+    into v_branch
+    from jsonb_each(v_given) as given
+    where given.key in ('column', 'unit', 'comparison');
+
+    if v_branch is not null then
+        if v_given ? 'branches' then
+            raise exception using
+                errcode = 'invalid_parameter_value',
+                message = format('policy %s: column, unit and comparison belong into a branch',
+                    policy),
+                hint = 'Give either branches, or the column of the only one.';
+        end if;
+        v_given := v_given - array['column', 'unit', 'comparison']
+            || jsonb_build_object('branches', jsonb_build_array(v_branch));
+    end if;
+
+    select string_agg(given.key, ', ')
+    into v_unknown
+    from jsonb_object_keys(v_given) as given (key)
+    where given.key not in (
+        'operation', 'is_enabled', 'action', 'branches', 'selector', 'condition', 'retention',
+        'grace', 'zone', 'hold_column', 'assignments', 'archive_table', 'dependents',
+        'allow_cascade', 'batch_size', 'max_rows', 'max_duration', 'guard_rows', 'guard_share',
+        'severity', 'backup_within', 'priority', 'max_silence'
+    );
+
+    if v_unknown is not null then
+        raise exception using
+            errcode = 'invalid_parameter_value',
+            message = format('policy %s: there is no setting %s', policy, v_unknown),
+            hint = 'The settings are the columns of maintenance.policy; of a single branch also '
+                'column, unit and comparison.';
+    end if;
+
+    begin
+        v_policy := jsonb_populate_record(
+            null::maintenance.policy,
+            jsonb_build_object(
+                'operation', 'cleanup', 'is_enabled', true, 'action', 'delete', 'branches', '[]'::jsonb,
+                'retention', '0 s', 'grace', '0 s', 'zone', 'UTC', 'dependents', '[]'::jsonb,
+                'allow_cascade', false, 'batch_size', 10000, 'guard_rows', 1000000,
+                'guard_share', 0.5, 'severity', 'LOW', 'priority', 100
+            )
+            || v_given
+            || jsonb_build_object(
+                'name', save_policy.policy, 'chain', save_policy.chain,
+                'shipped', save_policy.shipped,
+                'changed_at', now(), 'changed_by', maintenance.caller(),
+                'version', coalesce(
+                    (
+                        select max(change.version)
+                        from maintenance.policy_change as change
+                        where change.policy = save_policy.policy
+                    ),
+                    0
+                ) + 1
+            )
+        );
+        v_policy.relation := save_policy.relation;
+
+        insert into maintenance.policy
+        select v_policy.*
+        on conflict (name) do update
+        set (
+            relation, chain, operation, is_enabled, action, branches, selector, condition,
+            retention, grace, zone, hold_column, assignments, archive_table, dependents,
+            allow_cascade, batch_size, max_rows, max_duration, guard_rows, guard_share, severity,
+            backup_within, priority, max_silence, shipped, version, changed_at, changed_by
+        ) = (
+            excluded.relation, excluded.chain, excluded.operation, excluded.is_enabled,
+            excluded.action, excluded.branches, excluded.selector, excluded.condition,
+            excluded.retention, excluded.grace, excluded.zone, excluded.hold_column,
+            excluded.assignments, excluded.archive_table, excluded.dependents,
+            excluded.allow_cascade, excluded.batch_size, excluded.max_rows, excluded.max_duration,
+            excluded.guard_rows, excluded.guard_share, excluded.severity, excluded.backup_within,
+            excluded.priority, excluded.max_silence, excluded.shipped, excluded.version,
+            excluded.changed_at, excluded.changed_by
+        );
+    exception
+        when check_violation then
+            declare
+                v_constraint text;
+            begin
+                get stacked diagnostics v_constraint = constraint_name;
+                raise exception using
+                    errcode = 'check_violation',
+                    message = format(
+                        'policy %s: %s',
+                        policy,
+                        (
+                            select obj_description(checked.oid, 'pg_constraint')
+                            from pg_catalog.pg_constraint as checked
+                            where checked.conname = v_constraint
+                              and checked.conrelid = 'maintenance.policy'::regclass
+                        )
+                    );
+            end;
+        when data_exception or undefined_table or not_null_violation or invalid_schema_name then
+            raise exception using
+                errcode = 'invalid_parameter_value',
+                message = format('policy %s: %s', policy, sqlerrm),
+                hint = 'maintenance.policy says what each setting is, and of which type.';
+    end;
+
+    perform maintenance.install_executor((
+        select pg_get_userbyid(class.relowner)
+        from pg_catalog.pg_class as class
+        where class.oid = save_policy.relation
+    ));
+
+    v_errors := array(select maintenance.find_policy_errors(v_policy));
+
+    if cardinality(v_errors) > 0 then
+        raise exception using
+            errcode = 'invalid_parameter_value',
+            message = format('policy %s: %s', policy, v_errors[1]),
+            detail = array_to_string(v_errors[2:], E'\n'),
+            hint = 'Nothing was changed.';
+    end if;
+
+    insert into maintenance.policy_change (policy, event, version, settings, changed_by)
+    values (
+        save_policy.policy, save_policy.event, v_policy.version, to_jsonb(v_policy),
+        v_policy.changed_by
+    );
+
+    insert into maintenance.lease (policy)
+    values (save_policy.policy)
+    on conflict do nothing;
+
+    return v_policy;
+end;
+$function$;
+
+revoke all on function maintenance.save_policy(text, regclass, text, jsonb, jsonb, text)
+    from public;
+
+comment on function maintenance.save_policy(text, regclass, text, jsonb, jsonb, text) is
+    'Check and store a policy of these settings, note the change, and return the policy.';

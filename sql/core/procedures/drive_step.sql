@@ -1,0 +1,89 @@
+-- Carries out one policy within a run: batch after batch, each committed on its own.
+--
+-- A procedure that commits can have no SET clause, so every transaction begins by pinning the path.
+-- Nothing is lost that a repeat would not remove again, so batches do not wait for the disk; closing
+-- the step does, and takes them along.
+
+create or replace procedure maintenance.drive_step(
+    run bigint,
+    policy text,
+    accept text,
+    batch_size integer,
+    max_rows bigint,
+    deadline timestamptz,
+    inout removed bigint,
+    inout exit_reason text,
+    inout message text
+)
+language plpgsql
+as $procedure$
+declare
+    v_step record;
+    v_batch record;
+    v_cursor jsonb;
+    v_sqlstate text;
+begin
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    removed := 0;
+
+    begin
+        v_step := maintenance.open_step(run, policy, accept, max_rows, deadline);
+        exit_reason := v_step.exit_reason;
+        message := v_step.message;
+    exception
+        when others then
+            exit_reason := 'error';
+            message := sqlerrm;
+            return;
+    end;
+
+    commit;
+
+    while exit_reason is null loop
+        set transaction isolation level read committed;
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        perform set_config('synchronous_commit', 'off', true);
+
+        begin
+            v_batch := maintenance.run_batch(v_step.step, v_step.token, v_cursor, batch_size);
+            removed := removed + v_batch.removed;
+            exit_reason := v_batch.exit_reason;
+            message := v_batch.message;
+            v_cursor := v_batch.next_cursor;
+        exception
+            when others then
+                exit_reason := 'error';
+                message := sqlerrm;
+                v_sqlstate := sqlstate;
+        end;
+
+        commit;
+
+        if exit_reason is null and v_batch.pause > interval '0 s' then
+            perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+            perform pg_sleep(extract(epoch from v_batch.pause));
+            commit;
+        end if;
+    end loop;
+
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+    if v_step.token is not null then
+        perform maintenance.close_step(
+            v_step.step, v_step.token, exit_reason, message, v_sqlstate
+        );
+    end if;
+
+    commit;
+end;
+$procedure$;
+
+revoke all on procedure maintenance.drive_step(
+    bigint, text, text, integer, bigint, timestamptz, bigint, text, text
+)
+    from public;
+
+comment on procedure maintenance.drive_step(
+    bigint, text, text, integer, bigint, timestamptz, bigint, text, text
+) is
+    'Carry out one policy within a run; run_policy and run_operations call it.';
