@@ -186,6 +186,7 @@ def db(server: TestServer, new_database: Callable[..., str]) -> Iterator[Connect
     """A clone of the migrated template, in autocommit mode."""
     url = new_database("clone", template=server.template)
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("select maintenance.adopt_clone()")
         yield connection
 
 
@@ -213,6 +214,8 @@ def _shared(server: TestServer, admin: Connection) -> Iterator[Connection]:
         )
     )
     with psycopg.connect(server.url(f"pgm_{server.worker}_shared")) as connection:
+        connection.execute("select maintenance.adopt_clone()")
+        connection.commit()
         yield connection
     admin.execute(sql.SQL("drop database if exists {} with (force)").format(name))
 

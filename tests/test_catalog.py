@@ -153,6 +153,10 @@ RULES = {
               where relation = indrelid and indexrelid = to_regclass('public.' || name)
           )
           and indrelid::regclass::text !~ '_?yoyo_'
+          and not (  -- those on tables of ours come with the tables
+              indrelid::regclass::text like 'maintenance.%'
+              and obj_description(indexrelid, 'pg_class') <> ''
+          )
         """,
         "create index stray on public.users (created_at)",
         "public.stray",

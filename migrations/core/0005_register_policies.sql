@@ -100,7 +100,8 @@ comment on column maintenance.policy.selector is
     'View that names the rows by the primary key of the table, instead of branches.';
 comment on column maintenance.policy.condition is
     'Further condition on every row, which the table is called "target" in.';
-comment on column maintenance.policy.retention is 'How long rows stay, where a branch says nothing.';
+comment on column maintenance.policy.retention is
+    'How long rows stay, where a branch says nothing.';
 comment on column maintenance.policy.grace is 'Added to every retention: clocks differ.';
 comment on column maintenance.policy.zone is
     'Time zone of columns without one, and in which days and months are counted.';

@@ -91,7 +91,8 @@ comment on column maintenance.run_step.eligible is 'Estimated rows that were to 
 comment on column maintenance.run_step.max_rows is 'Most rows that it might remove.';
 comment on column maintenance.run_step.bound is 'Most rows that were accepted.';
 comment on column maintenance.run_step.deadline is 'When it had to end.';
-comment on column maintenance.run_step.accepted is 'Token that lifted the guard; good for one step.';
+comment on column maintenance.run_step.accepted is
+    'Token that lifted the guard; good for one step.';
 comment on column maintenance.run_step.started_at is 'When it began.';
 comment on column maintenance.run_step.heartbeat_at is 'When its last batch ended.';
 comment on column maintenance.run_step.ended_at is 'When it ended; null while it runs.';

@@ -132,7 +132,9 @@ def test_chains_can_be_added_later(empty: str) -> None:
     assert api.status(empty).is_up_to_date
     assert not api.migrate(empty).applied, "core alone was wanted, and stays alone"
     second = api.migrate(empty, applications=["matcha"])
-    assert [one.id for one in second.applied] == [one.id for one in scripts(["matcha"])[4:]]
+    assert [one.id for one in second.applied] == [
+        one.id for one in scripts(["matcha"]) if one.chain == "matcha"
+    ]
 
 
 def test_a_chain_that_was_rolled_back_does_not_come_back(empty: str) -> None:
@@ -160,6 +162,7 @@ def test_migrating_to_a_script_stops_after_it(empty: str) -> None:
         "matcha/0004_email_verification",
         "matcha/0005_refresh_tokens",
         "matcha/0006_performance_and_cleanup_improvements",
+        "matcha/0007_register_policies",
     ]
 
 

@@ -17,7 +17,9 @@ begin
     ) then
         raise exception using
             errcode = 'object_not_in_prerequisite_state',
-            message = format('database %I is a copy of the one that was set up', current_database()),
+            message = format(
+                'database %I is a copy of the one that was set up', current_database()
+            ),
             detail = 'Policies came along with the copy, and nothing runs here by itself.',
             hint = 'select maintenance.adopt_clone() if rows shall be removed here as well.';
     end if;

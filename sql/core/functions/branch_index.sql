@@ -38,7 +38,7 @@ begin
         return null;
     end if;
 
-    return jsonb_path_query_first(v_plan, '$.**."Index Name"') #>> '{}';
+    return (jsonb_path_query_first(v_plan, '$.**."Index Name"') #>> '{}')::name;
 end;
 $function$;
 

@@ -15,4 +15,5 @@ $function$;
 
 revoke all on function maintenance.close_run(bigint) from public;
 
-comment on function maintenance.close_run(bigint) is 'Close a run in the log; a driver calls it last.';
+comment on function maintenance.close_run(bigint) is
+    'Close a run in the log; a driver calls it last.';

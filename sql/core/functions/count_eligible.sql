@@ -11,7 +11,7 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
     v_leaf regclass;
-    v_count bigint := 0;
+    v_count bigint := 0::bigint;
 begin
     for v_leaf in
         select leaf from maintenance.leaves_of(policy.relation) as leaf

@@ -154,7 +154,8 @@ begin
 
         union all
         select format(
-            'foreign key %I deletes or changes rows of %s along: set allow_cascade if that is meant',
+            'foreign key %I deletes or changes rows of %s along: '
+            'set allow_cascade if that is meant',
             referring.conname,
             referring.conrelid::regclass
         )

@@ -40,8 +40,9 @@ as $function$
     ),
     rated as (
         select
-            round((summed.later + summed.last_left - summed.first_left) / nullif(summed.hours, 0), 1)
-                as arriving,
+            round(
+                (summed.later + summed.last_left - summed.first_left) / nullif(summed.hours, 0), 1
+            ) as arriving,
             round(summed.later / nullif(summed.hours, 0), 1) as leaving,
             summed.last_left as left_over
         from summed

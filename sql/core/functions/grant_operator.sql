@@ -12,7 +12,7 @@ begin
     perform maintenance.grant_monitor(grant_operator.role);
 
     for v_routine in
-        select routine.oid
+        select routine.oid::regprocedure
         from pg_catalog.pg_proc as routine
         where routine.pronamespace = 'maintenance'::regnamespace
           and routine.proname in (

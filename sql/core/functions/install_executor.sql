@@ -29,46 +29,46 @@ begin
 
     execute format(
         $create$
-create function maintenance.%I(
-    statement text,
-    bounds text[],
-    size bigint,
-    taken tid[],
-    answers boolean
-)
-returns jsonb
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set row_security = off
-set lock_timeout = '20ms'
-set timezone = 'UTC'
-set datestyle = 'ISO, YMD'
-set intervalstyle = 'postgres'
-as $body$
-declare
-    v_answer jsonb;
-    v_rows bigint;
-begin
-    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    create function maintenance.%I(
+        statement text,
+        bounds text[],
+        size bigint,
+        taken tid[],
+        answers boolean
+    )
+    returns jsonb
+    language plpgsql
+    security definer
+    set search_path = pg_catalog, pg_temp
+    set row_security = off
+    set lock_timeout = '20ms'
+    set timezone = 'UTC'
+    set datestyle = 'ISO, YMD'
+    set intervalstyle = 'postgres'
+    as $body$
+    declare
+        v_answer jsonb;
+        v_rows bigint;
+    begin
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
-    if current_user <> %L then
-        raise exception using
-            errcode = 'insufficient_privilege',
-            message = 'this function has to run as its owner',
-            hint = 'Somebody altered it: drop it, and register its policies anew.';
-    end if;
+        if current_user <> %L then
+            raise exception using
+                errcode = 'insufficient_privilege',
+                message = 'this function has to run as its owner',
+                hint = 'Somebody altered it: drop it, and register its policies anew.';
+        end if;
 
-    if answers then
-        execute statement into v_answer using bounds, size, taken;
-        return v_answer;
-    end if;
+        if answers then
+            execute statement into v_answer using bounds, size, taken;
+            return v_answer;
+        end if;
 
-    execute statement using bounds, size, taken;
-    get diagnostics v_rows = row_count;
-    return to_jsonb(v_rows);
-end;
-$body$
+        execute statement using bounds, size, taken;
+        get diagnostics v_rows = row_count;
+        return to_jsonb(v_rows);
+    end;
+    $body$
 $create$,
         maintenance.executor_of(install_executor.owner),
         install_executor.owner

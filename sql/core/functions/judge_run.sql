@@ -18,7 +18,7 @@ set search_path = pg_catalog, pg_temp
 as $function$
 #variable_conflict use_variable
 declare
-    c_small_run constant bigint := 10000;
+    c_small_run constant bigint := 10000::bigint;
     v_token text[] := string_to_array(accept, '-');
     v_bounds text[];
     v_total numeric;
@@ -71,8 +71,8 @@ begin
 
     -- Of a table that was never analyzed the share is not known, and not asked for.
     select
-        case when min(class.reltuples) >= 0 then sum(class.reltuples) end,
-        sum(maintenance.estimate_eligible(policy, leaf, v_bounds))
+        case when min(class.reltuples) >= 0 then sum(class.reltuples)::numeric end,
+        sum(maintenance.estimate_eligible(policy, leaf, v_bounds))::bigint
     into v_total, eligible
     from maintenance.leaves_of(policy.relation) as leaf
     join pg_catalog.pg_class as class on class.oid = leaf;

@@ -8,7 +8,7 @@ security definer  -- operators need no right on the table: see install_executor
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    c_counted constant bigint := 10000;
+    c_counted constant bigint := 10000::bigint;
     v_policy maintenance.policy := maintenance.read_policy(plan_policy.policy);
     v_judged record := maintenance.judge_run(v_policy);
     v_bounds text[] := maintenance.branch_bounds(v_policy, v_judged.moment);

@@ -43,32 +43,34 @@ begin
                 ' from (select target.xmax::text from ' || v_only || ' ' || v_where
                 || ' limit 1000) as found (holder)';
         when 'remove' then
-            case policy.action
-                when 'delete' then
-                    return 'delete from ' || v_only || ' ' || v_where;
-                when 'set' then
-                    return 'with changed (is_eligible) as (update ' || v_only || ' set '
-                        || policy.assignments || E'\n' || v_where || ' returning ' || v_eligible
-                        || ') select jsonb_build_object(''removed'', count(*), ''proof'', count(*)'
-                        ' filter (where changed.is_eligible is not true)) from changed';
-                when 'archive' then
-                    select string_agg(format('%I', attribute.attname), ', '
-                        order by attribute.attnum)
-                    into v_columns
-                    from pg_catalog.pg_attribute as attribute
-                    where attribute.attrelid = policy.relation
-                      and attribute.attnum > 0
-                      and not attribute.attisdropped;
-
-                    return format(
-                        'with removed as (delete from %1$s %2$s returning %3$s), '
-                        'kept as (insert into %4$s (%3$s) select %3$s from removed returning 1) '
-                        'select jsonb_build_object(''removed'', (select count(*) from removed), '
-                        '''proof'', (select count(*) from kept))',
-                        v_only, v_where, v_columns, policy.archive_table
-                    );
-            end case;
+            null;
     end case;
+
+    if policy.action = 'delete' then
+        return 'delete from ' || v_only || ' ' || v_where;
+    end if;
+
+    if policy.action = 'set' then
+        return 'with changed (is_eligible) as (update ' || v_only || ' set ' || policy.assignments
+            || E'\n' || v_where || ' returning ' || v_eligible || ') select jsonb_build_object('
+            '''removed'', count(*), ''proof'', count(*) filter (where changed.is_eligible'
+            ' is not true)) from changed';
+    end if;
+
+    select string_agg(format('%I', attribute.attname), ', ' order by attribute.attnum)
+    into v_columns
+    from pg_catalog.pg_attribute as attribute
+    where attribute.attrelid = policy.relation
+      and attribute.attnum > 0
+      and not attribute.attisdropped;
+
+    return format(
+        'with removed as (delete from %1$s %2$s returning %3$s), '
+        'kept as (insert into %4$s (%3$s) select %3$s from removed returning 1) '
+        'select jsonb_build_object(''removed'', (select count(*) from removed), '
+        '''proof'', (select count(*) from kept))',
+        v_only, v_where, v_columns, policy.archive_table
+    );
 end;
 $function$;
 

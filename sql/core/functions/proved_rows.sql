@@ -14,6 +14,7 @@ create or replace function maintenance.proved_rows(
 )
 returns bigint
 language plpgsql
+stable
 set search_path = pg_catalog, pg_temp
 as $function$
 begin

@@ -1,7 +1,7 @@
 -- Removes one batch, for whoever wants to drive by hand: in psql, or within a transaction.
 --
--- Call it again with the cursor it returns, until is_done. It takes part in no run: it refuses while
--- one goes on, asks no guard, for it removes no more than a batch, and writes no log.
+-- Call it again with the cursor it returns, until is_done. It takes part in no run: it refuses
+-- while one goes on, asks no guard, for it removes no more than a batch, and writes no log.
 
 create or replace function maintenance.purge_batch(
     policy text,

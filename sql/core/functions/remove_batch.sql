@@ -133,10 +133,10 @@ begin
         if v_branch = 0 and pg_relation_filenode(v_leaf) is distinct from (v_range ->> 'file')::oid
         then
             v_low := '0';
-            v_high := pg_relation_size(v_leaf) / current_setting('block_size')::bigint;
+            v_high := (pg_relation_size(v_leaf) / current_setting('block_size')::bigint)::text;
         end if;
     else
-        -- Forward is done, or a pass over what was noted is: that is all, or it is tried again later.
+        -- Forward is done, or a pass over what was noted: that is all, or it is tried again later.
         v_noted := (v_cursor -> 'noted') || (v_cursor -> 'again');
 
         if v_noted = '[]' or (v_cursor ->> 'pass')::integer = c_passes then
@@ -158,15 +158,15 @@ begin
         return;
     end if;
 
-    -- 3. Remove. A range with more rows than a batch is cut down to a block at least, and of a block
-    -- the rows go by and by.
+    -- 3. Remove. A range with more rows than a batch is cut down, to one block if need be; of a
+    -- block with more rows than that, they go by and by.
     v_cascaded_before := case
         when policy.allow_cascade then maintenance.count_cascaded(policy.relation)
     end;
 
     loop
         if v_range is null and v_branch = 0 then
-            v_high := least(v_low::bigint + v_span, (v_cursor ->> 'end')::bigint);
+            v_high := least(v_low::bigint + v_span, (v_cursor ->> 'end')::bigint)::text;
             -- A page has less than 300 rows (MaxHeapTuplesPerPage is 291 for pages of 8 kB).
             v_gentle := v_span = 1 and remove_batch.size < 300;
         end if;

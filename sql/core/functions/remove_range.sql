@@ -56,7 +56,9 @@ begin
             v_answer := maintenance.run_as_owner(
                 policy.relation, v_statement, bounds, answers => policy.action <> 'delete'
             );
-            removed := maintenance.proved_rows(policy, leaf, v_scope, branch, v_statement, v_answer);
+            removed := maintenance.proved_rows(
+                policy, leaf, v_scope, branch, v_statement, v_answer
+            );
 
             if removed > size then
                 raise exception using errcode = 'program_limit_exceeded';

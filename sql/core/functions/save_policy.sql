@@ -61,8 +61,9 @@ begin
         v_policy := jsonb_populate_record(
             null::maintenance.policy,
             jsonb_build_object(
-                'operation', 'cleanup', 'is_enabled', true, 'action', 'delete', 'branches', '[]'::jsonb,
-                'retention', '0 s', 'grace', '0 s', 'zone', 'UTC', 'dependents', '[]'::jsonb,
+                'operation', 'cleanup', 'is_enabled', true, 'action', 'delete',
+                'branches', '[]'::jsonb, 'retention', '0 s', 'grace', '0 s', 'zone', 'UTC',
+                'dependents', '[]'::jsonb,
                 'allow_cascade', false, 'batch_size', 10000, 'guard_rows', 1000000,
                 'guard_share', 0.5, 'severity', 'LOW', 'priority', 100
             )

@@ -1,8 +1,8 @@
 -- Carries out one policy within a run: batch after batch, each committed on its own.
 --
 -- A procedure that commits can have no SET clause, so every transaction begins by pinning the path.
--- Nothing is lost that a repeat would not remove again, so batches do not wait for the disk; closing
--- the step does, and takes them along.
+-- Nothing is lost that a repeat would not remove again, so batches do not wait for the disk;
+-- closing the step does, and takes them along.
 
 create or replace procedure maintenance.drive_step(
     run bigint,

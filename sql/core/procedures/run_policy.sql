@@ -49,7 +49,7 @@ begin
             detail = pg_catalog.format('Run %s removed %s rows.', run, removed),
             hint = case exit_reason
                 when 'guard' then
-                    'select * from maintenance.preview(policy) shows the rows, and a token to accept.'
+                    'maintenance.preview(policy) shows the rows, and prints a token to accept.'
                 else 'maintenance.run_history has the run.'
             end;
     end if;
