@@ -41,7 +41,7 @@ def test_a_block_of_sql_runs(
     done = subprocess.run(
         words,
         env=environ,
-        input=body,
+        input="select maintenance.adopt_clone();\n" + body,
         capture_output=True,
         text=True,
         check=False,

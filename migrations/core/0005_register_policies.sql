@@ -249,6 +249,7 @@ comment on column maintenance.lease.owner_start is 'When that session began: pid
 \ir ../../sql/core/functions/branch_predicate.sql
 \ir ../../sql/core/functions/executor_of.sql
 \ir ../../sql/core/functions/install_executor.sql
+\ir ../../sql/core/functions/drop_idle_executors.sql
 \ir ../../sql/core/functions/run_as_owner.sql
 \ir ../../sql/core/functions/policy_statement.sql
 \ir ../../sql/core/functions/leaves_of.sql

@@ -15,6 +15,7 @@ drop function maintenance.branch_key(maintenance.policy, integer);
 drop function maintenance.leaves_of(regclass);
 drop function maintenance.policy_statement(maintenance.policy, text, regclass, text, integer, name);
 drop function maintenance.run_as_owner(regclass, text, text[], bigint, tid[], boolean);
+drop function maintenance.drop_idle_executors();
 drop function maintenance.install_executor(name);
 drop function maintenance.executor_of(name);
 drop function maintenance.branch_predicate(maintenance.policy, integer);

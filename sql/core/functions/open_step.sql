@@ -48,7 +48,9 @@ begin
     if not v_policy.is_enabled then
         exit_reason := 'disabled';
         message := 'the policy is switched off';
-    elsif v_lease.step is not null and maintenance.is_alive(
+    elsif v_lease.step is not null
+          and v_lease.owner_pid <> pg_backend_pid()  -- what this session began before, it gave up
+          and maintenance.is_alive(
         v_lease.owner_pid,
         v_lease.owner_start,
         (

@@ -10,7 +10,7 @@ as $function$
 declare
     v_unknown text;
 begin
-    select string_agg(asked.operation, ', ')
+    select string_agg(coalesce(quote_literal(asked.operation), 'null'), ', ')
     into v_unknown
     from unnest(operations) as asked (operation)
     where not exists (

@@ -143,7 +143,7 @@ begin
             is_done := true;
             next_cursor := v_cursor;
             left_over := (
-                select coalesce(sum((noted.value ->> 'left')::bigint), 0)
+                select coalesce(sum((noted.value ->> 'left')::bigint), 0)::bigint
                 from jsonb_array_elements(v_noted) as noted
             );
             holders := jsonb_path_query_array(v_noted, '$[*].holders[*]');

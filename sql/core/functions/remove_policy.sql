@@ -45,17 +45,7 @@ begin
     delete from maintenance.policy as known
     where known.name = v_known.name;
 
-    if v_owner is not null and not exists (
-        select
-        from maintenance.policy as other
-        join pg_catalog.pg_class as class on class.oid = other.relation
-        where pg_get_userbyid(class.relowner) = v_owner
-    ) then
-        execute format(
-            'drop function maintenance.%I(text, text[], bigint, tid[], boolean)',
-            maintenance.executor_of(v_owner)
-        );
-    end if;
+    perform maintenance.drop_idle_executors();
 end;
 $function$;
 

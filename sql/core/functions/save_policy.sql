@@ -133,6 +133,7 @@ begin
         from pg_catalog.pg_class as class
         where class.oid = save_policy.relation
     ));
+    perform maintenance.drop_idle_executors();
 
     v_errors := array(select maintenance.find_policy_errors(v_policy));
 

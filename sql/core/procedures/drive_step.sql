@@ -23,6 +23,8 @@ declare
     v_cursor jsonb;
     v_sqlstate text;
 begin
+    commit;
+    set transaction isolation level read committed;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     removed := 0;
 
@@ -51,6 +53,10 @@ begin
             message := v_batch.message;
             v_cursor := v_batch.next_cursor;
         exception
+            when query_canceled then  -- Ctrl-C, or statement_timeout after all
+                exit_reason := 'stopped';
+                message := sqlerrm;
+                v_sqlstate := sqlstate;
             when others then
                 exit_reason := 'error';
                 message := sqlerrm;
@@ -61,7 +67,16 @@ begin
 
         if exit_reason is null and v_batch.pause > interval '0 s' then
             perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-            perform pg_sleep(extract(epoch from v_batch.pause));
+
+            begin
+                perform pg_sleep(extract(epoch from v_batch.pause));
+            exception
+                when query_canceled then
+                    exit_reason := 'stopped';
+                    message := sqlerrm;
+                    v_sqlstate := sqlstate;
+            end;
+
             commit;
         end if;
     end loop;

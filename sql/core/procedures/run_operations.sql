@@ -21,6 +21,9 @@ declare
 begin
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     perform maintenance.assert_outside_transaction();
+    commit;
+    set transaction isolation level read committed;
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     v_deadline := maintenance.deadline_of_call(max_duration);
     v_policies := maintenance.policies_of(operations);
     run := maintenance.open_run(

@@ -21,6 +21,10 @@ declare
 begin
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     perform maintenance.assert_outside_transaction();
+    perform maintenance.policies_of(array[policy]);  -- is there one?
+    commit;
+    set transaction isolation level read committed;
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     v_deadline := maintenance.deadline_of_call(max_duration);
     run := maintenance.open_run(
         'run_policy',
