@@ -40,8 +40,8 @@ FINDINGS = """
 """
 
 # It cannot follow these, and they are right: format() quotes every name and value that count_tokens
-# puts into its query, and RETURN QUERY EXECUTE sets the columns that it warns about. What acts as the
-# owner of a table executes the statements of policies, which nobody else may hand to it.
+# puts into its query, and RETURN QUERY EXECUTE sets the columns that it warns about. What acts as
+# the owner of a table executes the statements of policies, which nobody else may hand to it.
 ACCEPTED = re.compile(
     r"maintenance\.count_tokens\(\), line \d*, "
     r"(security: text type variable is not sanitized"

@@ -44,9 +44,18 @@ create table maintenance.policy (
     selector regclass,
     condition text,
     retention interval not null
-        constraint policy_retention_check check (retention >= '0 s'),
+        constraint policy_retention_check check (
+            -- each part by itself: a month less 30 days compares as nothing
+            date_trunc('month', retention) >= '0 s'
+            and date_trunc('day', retention) - date_trunc('month', retention) >= '0 s'
+            and retention - date_trunc('day', retention) >= '0 s'
+        ),
     grace interval not null
-        constraint policy_grace_check check (grace >= '0 s'),
+        constraint policy_grace_check check (
+            date_trunc('month', grace) >= '0 s'
+            and date_trunc('day', grace) - date_trunc('month', grace) >= '0 s'
+            and grace - date_trunc('day', grace) >= '0 s'
+        ),
     zone text not null,
     hold_column name,
     assignments text
@@ -248,6 +257,7 @@ comment on column maintenance.lease.owner_start is 'When that session began: pid
 \ir ../../sql/core/functions/branch_bounds.sql
 \ir ../../sql/core/functions/branch_predicate.sql
 \ir ../../sql/core/functions/executor_of.sql
+\ir ../../sql/core/functions/is_intact.sql
 \ir ../../sql/core/functions/install_executor.sql
 \ir ../../sql/core/functions/drop_idle_executors.sql
 \ir ../../sql/core/functions/run_as_owner.sql

@@ -17,6 +17,7 @@ drop function maintenance.policy_statement(maintenance.policy, text, regclass, t
 drop function maintenance.run_as_owner(regclass, text, text[], bigint, tid[], boolean);
 drop function maintenance.drop_idle_executors();
 drop function maintenance.install_executor(name);
+drop function maintenance.is_intact(regprocedure, name);
 drop function maintenance.executor_of(name);
 drop function maintenance.branch_predicate(maintenance.policy, integer);
 drop function maintenance.branch_bounds(maintenance.policy, timestamptz);

@@ -14,7 +14,7 @@ drop procedure maintenance.run_policy(
 drop procedure maintenance.drive_step(
     bigint, text, text, integer, bigint, timestamptz, bigint, text, text
 );
-drop function maintenance.assert_outside_transaction();
+drop function maintenance.assert_outside_transaction(text);
 drop function maintenance.deadline_of_call(interval);
 drop function maintenance.policies_of(text[]);
 drop function maintenance.stop_run(bigint);

@@ -9,7 +9,19 @@ as $function$
 declare
     v_name text;
     v_owner name;
+    v_context text;
 begin
+    -- Whoever calls here from a trigger or a condition in a run is not whom maintenance.caller()
+    -- names: that is who started the run.
+    get diagnostics v_context = pg_context;
+
+    if v_context ~ '\mact_as_.*\(text,text\[\],bigint,tid\[\],boolean\)' then
+        raise exception using
+            errcode = 'insufficient_privilege',
+            message = 'policies cannot be changed from within a run',
+            hint = 'Take the call out of the trigger or the condition.';
+    end if;
+
     select owned_object.name, pg_get_userbyid(owned_object.owner)
     into v_name, v_owner
     from (

@@ -1,8 +1,8 @@
 -- Computes what the time column of each branch is compared with, given the moment of the run.
 --
--- Days and months are counted on the calendar of the policy's zone, never on the session's. A
--- column of integers is compared with an integer, so that its index serves: "below 7.5" is "below
--- 8", and "up to 7.5" is "up to 7".
+-- Days and months are counted on the calendar of the policy's zone, never on the session's; hours
+-- pass, whatever the clocks there do meanwhile. A column of integers is compared with an integer,
+-- so that its index serves: "below 7.5" is "below 8", and "up to 7.5" is "up to 7".
 
 create or replace function maintenance.branch_bounds(
     policy maintenance.policy,
@@ -33,15 +33,23 @@ as $function$
     from jsonb_array_elements((policy).branches) with ordinality as branch
     cross join lateral (
         select
-            (branch_bounds.moment at time zone (policy).zone)
-            - coalesce((branch.value ->> 'retention')::interval, (policy).retention)
-            - (policy).grace
-    ) as kept (local)
+            coalesce((branch.value ->> 'retention')::interval, (policy).retention)
+            + (policy).grace
+    ) as kept (whole)
+    cross join lateral (
+        select date_trunc('day', kept.whole)
+    ) as calendar (part)
     cross join lateral (
         select
-            kept.local at time zone (policy).zone,
-            kept.local,
-            extract(epoch from kept.local at time zone (policy).zone)
+            ((branch_bounds.moment at time zone (policy).zone) - calendar.part)
+            at time zone (policy).zone
+            - (kept.whole - calendar.part)
+    ) as cutoff (instant)
+    cross join lateral (
+        select
+            cutoff.instant,
+            cutoff.instant at time zone (policy).zone,
+            extract(epoch from cutoff.instant)
             * case branch.value ->> 'unit' when 'ms' then 1000 else 1 end
     ) as bound (instant, local, epoch);
 $function$;

@@ -41,6 +41,21 @@ begin
             return;
     end;
 
+    for v_tried in
+        select
+            format('branch %s: retention: ', branch.ordinality) as place,
+            branch.value ->> 'retention' as text
+        from jsonb_array_elements(policy.branches) with ordinality as branch
+    loop
+        begin
+            perform v_tried.text::interval;
+        exception
+            when data_exception then
+                return next v_tried.place || sqlerrm;
+                return;
+        end;
+    end loop;
+
     for v_error in
         select problem.message
         from jsonb_array_elements(policy.branches) with ordinality as branch
@@ -50,6 +65,9 @@ begin
                 maintenance.column_type(policy.relation, (branch.value ->> 'key')::name),
                 format('branch %s: ', branch.ordinality)
         ) as seen (time_type, key_type, place)
+        cross join lateral (
+            select (branch.value ->> 'retention')::interval
+        ) as kept (retention)
         cross join lateral (
             values
                 (
@@ -64,14 +82,14 @@ begin
                     branch.value ? 'column' and seen.time_type is null,
                     seen.place || format(
                         '%s has no column %s', policy.relation,
-                        quote_ident(branch.value ->> 'column')
+                        coalesce(quote_ident(branch.value ->> 'column'), 'null')
                     )
                 ),
                 (
                     branch.value ? 'key' and seen.key_type is null,
                     seen.place || format(
                         '%s has no column %s', policy.relation,
-                        quote_ident(branch.value ->> 'key')
+                        coalesce(quote_ident(branch.value ->> 'key'), 'null')
                     )
                 ),
                 (
@@ -124,7 +142,10 @@ begin
                     seen.place || 'without a column there is nothing to compare'
                 ),
                 (
-                    (branch.value ->> 'retention')::interval < '0 s',
+                    -- each part by itself: a month less 30 days compares as nothing
+                    date_trunc('month', kept.retention) < '0 s'
+                    or date_trunc('day', kept.retention) < date_trunc('month', kept.retention)
+                    or kept.retention < date_trunc('day', kept.retention),
                     seen.place || 'retention must not be negative'
                 )
         ) as problem (is_there, message)
@@ -238,6 +259,10 @@ begin
           )
 
         union all
+        select format('archive_table: %s is the table itself', policy.archive_table)
+        where policy.archive_table = policy.relation
+
+        union all
         select format('selector: %s needs %s', policy.selector, missing.what)
         from (
             select format('column %I, which is in the primary key of the table', attribute.attname)
@@ -267,19 +292,20 @@ begin
         return;
     end if;
 
-    -- A condition that is whole fits into a pair of brackets and into a list of arguments alike;
-    -- "true) or (true" does not.
+    -- A condition that is whole fits into brackets of either kind; "true) or (true" closes one that
+    -- it did not open.
     for v_tried in
         select format('branch %s: condition: ', branch.ordinality) as place, statement.text
         from jsonb_array_elements(policy.branches) with ordinality as branch
         cross join lateral (
             values
-                ('explain (format json) select from only %s as target where ('),
-                ('explain (format json) select from only %s as target where coalesce(')
-        ) as opening (text)
+                ('explain (format json) select from only %s as target where (', E'\n)'),
+                ('explain (format json) select from only %s as target where (array[',
+                    E'\n]::boolean[])[1]')
+        ) as around (opening, closing)
         cross join lateral (
-            select format(opening.text, policy.relation) || (branch.value ->> 'condition')
-                || case when opening.text like '%coalesce(' then E'\n, false)' else E'\n)' end
+            select format(around.opening, policy.relation) || (branch.value ->> 'condition')
+                || around.closing
         ) as statement (text)
         where branch.value ? 'condition'
 
@@ -288,8 +314,8 @@ begin
         from (
             values
                 ('explain (format json) select from only %s as target where (', E'\n)'),
-                ('explain (format json) select from only %s as target where coalesce(',
-                    E'\n, false)')
+                ('explain (format json) select from only %s as target where (array[',
+                    E'\n]::boolean[])[1]')
         ) as around (opening, closing)
         cross join lateral (
             select format(around.opening, policy.relation) || policy.condition || around.closing
@@ -302,6 +328,22 @@ begin
             format('explain (format json) update only %s as target set ', policy.relation)
             || policy.assignments || E'\n where false'
         where policy.assignments is not null
+
+        union all
+        select
+            'archive_table: ',
+            format(
+                'explain (format json) insert into %s (%s) select * from only %s where false',
+                policy.archive_table,
+                string_agg(format('%I', attribute.attname), ', ' order by attribute.attnum),
+                policy.relation
+            )
+        from pg_catalog.pg_attribute as attribute
+        where policy.archive_table is not null
+          and attribute.attrelid = policy.relation
+          and attribute.attnum > 0
+          and not attribute.attisdropped
+        having count(*) > 0
 
         union all
         select

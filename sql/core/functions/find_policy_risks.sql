@@ -16,14 +16,26 @@ begin
     select
         'missing_index',
         format('branch %s has no index: every run reads the whole table', branch.number),
-        'create index concurrently on ' || policy.relation || ' (' || quote_ident(branch.key) || ')'
-            || coalesce(
-                ' where ' || (policy.branches -> (branch.number - 1) ->> 'condition'), ''
-            )
+        format(
+            'create index %son %s (' || quote_ident(branch.key) || ')',
+            case when class.relkind <> 'p' then 'concurrently ' end,
+            policy.relation
+        )
+        || coalesce(
+            -- An index knows neither the name "target" nor what may change: only plain conditions.
+            ' where ' || substring(
+                branch.condition from '^(?!.*(\(|--|\mtarget\M|\mcurrent_|\mlocaltime)).*$'
+            ),
+            ''
+        )
     from (
-        select series, maintenance.branch_key(policy, series)
+        select
+            series,
+            maintenance.branch_key(policy, series),
+            policy.branches -> (series - 1) ->> 'condition'
         from generate_series(1, jsonb_array_length(policy.branches)) as series
-    ) as branch (number, key)
+    ) as branch (number, key, condition)
+    join pg_catalog.pg_class as class on class.oid = policy.relation
     where v_leaf is not null
       and maintenance.branch_index(policy, v_leaf, branch.number, v_bounds) is null;
 
@@ -36,7 +48,8 @@ begin
             referring.conrelid::regclass
         ),
         format(
-            'create index concurrently on %s (%s)',
+            'create index %son %s (%s)',
+            case when class.relkind <> 'p' then 'concurrently ' end,
             referring.conrelid::regclass,
             (
                 select string_agg(
@@ -49,6 +62,7 @@ begin
             )
         )
     from pg_catalog.pg_constraint as referring
+    join pg_catalog.pg_class as class on class.oid = referring.conrelid
     where referring.contype = 'f'
       and referring.confrelid = policy.relation
       and referring.conparentid = 0

@@ -22,7 +22,7 @@ as $function$
             case
                 when step.exit_reason in ('exhausted', 'nothing_to_do') then 0
                 when step.exit_reason = 'incomplete' then coalesce(step.left_over, 0)
-                else greatest(coalesce(step.eligible, 0) - step.removed, 0)
+                else greatest(coalesce(step.eligible, step.bound, 0) - step.removed, 0)
             end as remaining,
             row_number() over (order by step.ended_at) as place
         from maintenance.run_step as step

@@ -3,8 +3,10 @@
 -- It belongs to that role, so that a trigger on a table runs as the table's owner, whoever starts a
 -- run, superusers included. Nobody but the owner of schema maintenance may call it otherwise. Its
 -- owner can neither replace the body, for want of CREATE on the schema, nor gain by changing its
--- options: before anything else, and without an operator that a search_path could choose, the
--- body pins the path, and then asks who it runs as.
+-- options: run_as_owner refuses it then. Should they change just after that, the body pins the path
+-- before anything else, without a type or an operator that a path could choose, and then asks who
+-- it runs as. A trigger may have set another path, which would choose the operators of our own
+-- functions, so the body pins it once more at its end.
 
 create or replace function maintenance.install_executor(owner name)
 returns void
@@ -16,6 +18,7 @@ declare
         'maintenance.%I(text, text[], bigint, tid[], boolean)',
         maintenance.executor_of(install_executor.owner)
     );
+    v_executor regprocedure := to_regprocedure(v_signature);
     v_master name;
 begin
     select pg_get_userbyid(namespace.nspowner)
@@ -23,8 +26,12 @@ begin
     from pg_catalog.pg_namespace as namespace
     where namespace.nspname = 'maintenance';
 
-    if to_regprocedure(v_signature) is not null then
+    if maintenance.is_intact(v_executor, install_executor.owner) then
         return;
+    end if;
+
+    if v_executor is not null then
+        execute format('drop function %s', v_signature);
     end if;
 
     execute format(
@@ -47,8 +54,8 @@ begin
     set intervalstyle = 'postgres'
     as $body$
     declare
-        v_answer jsonb;
-        v_rows bigint;
+        v_answer pg_catalog.jsonb;
+        v_rows pg_catalog.int8;
     begin
         perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
@@ -61,12 +68,13 @@ begin
 
         if answers then
             execute statement into v_answer using bounds, size, taken;
-            return v_answer;
+        else
+            execute statement using bounds, size, taken;
+            get diagnostics v_rows = row_count;
         end if;
 
-        execute statement using bounds, size, taken;
-        get diagnostics v_rows = row_count;
-        return to_jsonb(v_rows);
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        return case when answers then v_answer else to_jsonb(v_rows) end;
     end;
     $body$
 $create$,

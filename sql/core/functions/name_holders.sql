@@ -1,4 +1,4 @@
--- Names the sessions behind the transactions that hold rows.
+-- Names the sessions behind the transactions that hold rows, or (as 3/17) the table.
 
 create or replace function maintenance.name_holders(holders jsonb)
 returns text
@@ -17,9 +17,11 @@ as $function$
     )
     from jsonb_array_elements_text(holders) as holder
     join pg_catalog.pg_locks as held
-        on held.locktype = 'transactionid'
-        and held.transactionid::text = holder.value
-        and held.granted
+        on held.granted
+        and (
+            (held.locktype = 'transactionid' and held.transactionid::text = holder.value)
+            or (held.locktype = 'virtualxid' and held.virtualxid = holder.value)
+        )
     join pg_catalog.pg_stat_activity as activity on activity.pid = held.pid;
 $function$;
 

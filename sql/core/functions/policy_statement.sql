@@ -8,7 +8,7 @@ create or replace function maintenance.policy_statement(
     policy maintenance.policy,
     kind text,
     leaf regclass,
-    scope text default 'true',
+    scope text default null,
     branch integer default 0,
     key name default null
 )
@@ -20,7 +20,7 @@ as $function$
 declare
     v_eligible text := maintenance.branch_predicate(policy, branch);
     v_only text := format('only %s as target', leaf);
-    v_where text := format('where (%s) and %s', scope, v_eligible);
+    v_where text := 'where ' || concat_ws(' and ', '(' || scope || ')', v_eligible);
     v_columns text;
 begin
     case kind

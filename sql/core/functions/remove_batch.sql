@@ -3,7 +3,8 @@
 -- The cursor is where the walk stands. Leaf by leaf it goes forward, along the blocks or along the
 -- key of one branch after the other, and notes the ranges in which others held rows. Those come
 -- last, three times, with growing pauses between. A cursor along blocks knows the file that it is
--- about: where a table was rewritten meanwhile, its leaf begins anew.
+-- about: where a table was rewritten meanwhile, its leaf begins anew. It comes from outside, so a
+-- leaf in it has to be one of the policy's; a partition that was detached is not any more.
 
 create or replace function maintenance.remove_batch(
     policy maintenance.policy,
@@ -22,6 +23,7 @@ create or replace function maintenance.remove_batch(
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '20ms'  -- to see how large a table is takes a lock as well
 as $function$
 declare
     c_passes constant integer := 3;
@@ -36,6 +38,8 @@ declare
     v_high text;
     v_span bigint;
     v_range jsonb;
+    -- A row takes some 40 bytes at least: of a page with 200 of them all may have to go.
+    v_first_span bigint := least(64, greatest(size / 200, 1));
     v_gentle boolean := false;
     v_cascaded_before bigint;
     v_done record;
@@ -56,7 +60,10 @@ begin
     v_leaf := (v_cursor ->> 'leaf')::oid::regclass;
 
     if v_leaf is not null
-       and pg_relation_filenode(v_leaf) is distinct from (v_cursor ->> 'file')::oid
+       and (
+           pg_relation_filenode(v_leaf) is distinct from (v_cursor ->> 'file')::oid
+           or v_leaf not in (select leaf from maintenance.leaves_of(policy.relation) as leaf)
+       )
     then
         v_cursor := v_cursor - 'leaf'
             || jsonb_build_object('after', greatest(v_leaf::oid::bigint - 1, 0));
@@ -85,7 +92,7 @@ begin
                     else maintenance.lowest_key(policy, 1)
                 end,
                 'end', pg_relation_size(v_leaf) / current_setting('block_size')::bigint,
-                'span', case v_strategy when 'heap' then 64 else 1000 end
+                'span', case v_strategy when 'heap' then v_first_span else 1000 end
             );
         end if;
     end if;
@@ -113,7 +120,7 @@ begin
             if v_high = v_low then
                 v_branch := 0;
                 v_low := '0';
-                v_span := 64;
+                v_span := v_first_span;
                 v_cursor := v_cursor || '{"branch": 0}';
             end if;
         end if;
@@ -125,7 +132,7 @@ begin
         v_high := v_range ->> 'high';
         v_gentle := true;
 
-        if not exists (select from pg_catalog.pg_class as class where class.oid = v_leaf) then
+        if v_leaf not in (select leaf from maintenance.leaves_of(policy.relation) as leaf) then
             next_cursor := v_cursor #- '{noted,0}';
             return;
         end if;
@@ -168,7 +175,7 @@ begin
         if v_range is null and v_branch = 0 then
             v_high := least(v_low::bigint + v_span, (v_cursor ->> 'end')::bigint)::text;
             -- A page has less than 300 rows (MaxHeapTuplesPerPage is 291 for pages of 8 kB).
-            v_gentle := v_span = 1 and remove_batch.size < 300;
+            v_gentle := v_gentle or (v_span = 1 and remove_batch.size < 300);
         end if;
 
         v_done := maintenance.remove_range(
@@ -188,7 +195,7 @@ begin
     left_over := v_done.left_over;
     holders := v_done.holders;
 
-    if policy.allow_cascade then
+    if policy.allow_cascade and v_done.outcome <> 'locked' then
         cascaded := maintenance.count_cascaded(policy.relation) - v_cascaded_before;
     end if;
 

@@ -2,8 +2,9 @@
 --
 -- The plain statement is the fast one. Where it meets a lock that is not free within 20 ms, it is
 -- undone, and the rows that are free are locked first and then removed; so are they where rows of
--- other tables go before, where a view selects, and where a trigger might keep a row. Between the
--- two statements the row cannot change, and the second sees what was committed before the lock.
+-- other tables go before or along, since the statistics count what is undone, where a view selects,
+-- and where a trigger might keep a row. Between the two statements the row cannot change, and the
+-- second sees what was committed before the lock.
 --
 -- outcome: done; full: there may be more rows than size in the range; overflow: there were, and
 -- nothing was removed; locked: not even the table could be locked.
@@ -40,6 +41,7 @@ begin
     if not (
         is_gentle
         or policy.selector is not null
+        or policy.allow_cascade
         or jsonb_array_length(policy.dependents) > 0
         or exists (
             select
@@ -116,15 +118,30 @@ begin
                 policy, leaf, 'target.ctid = any ($3)', branch, v_statement, v_answer
             );
 
+            -- A view, or a condition that asks another table, may think otherwise by now. But then
+            -- no row of a dependent may have gone: the range is undone, and tried again later.
             if removed <> cardinality(v_taken) then
-                raise exception using
-                    errcode = 'triggered_action_exception',
-                    message = format(
-                        '%s of %s rows of %s stayed, though nobody held them',
-                        cardinality(v_taken) - removed, cardinality(v_taken), leaf
+                v_answer := maintenance.run_as_owner(
+                    policy.relation,
+                    maintenance.policy_statement(
+                        policy, 'left', leaf, 'target.ctid = any ($3)', branch
                     ),
-                    detail = 'A trigger keeps them, or makes them eligible no more.',
-                    hint = 'Exempt them with a condition, or take the trigger away.';
+                    bounds,
+                    taken => v_taken
+                );
+
+                if (v_answer ->> 'left')::bigint > 0 then
+                    raise exception using
+                        errcode = 'triggered_action_exception',
+                        message = format(
+                            '%s of %s rows of %s stayed, though nobody held them',
+                            v_answer ->> 'left', cardinality(v_taken), leaf
+                        ),
+                        detail = 'A trigger keeps them.',
+                        hint = 'Exempt them with a condition, or take the trigger away.';
+                elsif dependents > 0 then
+                    raise exception using errcode = 'lock_not_available';
+                end if;
             end if;
         end if;
 
@@ -147,6 +164,21 @@ begin
             removed := 0;
             dependents := 0;
             left_over := 1;
+            holders := (
+                select coalesce(jsonb_agg(distinct held.virtualtransaction), '[]')
+                from pg_catalog.pg_locks as held
+                where held.relation = remove_range.leaf
+                  and held.database = (
+                      select database.oid
+                      from pg_catalog.pg_database as database
+                      where database.datname = current_database()
+                  )
+                  and held.granted
+                  and held.pid <> pg_backend_pid()
+                  and held.mode in (
+                      'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'
+                  )
+            );
     end;
 end;
 $function$;

@@ -32,13 +32,7 @@ begin
         )
     );
 
-    if v_executor is null or not exists (
-        select
-        from pg_catalog.pg_proc as routine
-        where routine.oid = v_executor
-          and routine.prosecdef
-          and pg_get_userbyid(routine.proowner) = v_owner
-    ) then
+    if not maintenance.is_intact(v_executor, v_owner) then
         raise exception using
             errcode = 'object_not_in_prerequisite_state',
             message = format('%s cannot be tended with the rights of its owner', relation),

@@ -35,6 +35,12 @@ begin
     is_done := true;
     pause := '0 s';
 
+    if batch_size not between 1 and 100000 then
+        raise exception using
+            errcode = 'invalid_parameter_value',
+            message = format('batch_size must be between 1 and 100000, not %s', batch_size);
+    end if;
+
     perform
     from maintenance.lease as lease
     where lease.step = step
@@ -77,6 +83,10 @@ begin
     elsif v_step.removed >= v_step.max_rows then
         exit_reason := 'budget';
         message := format('%s rows were allowed', v_step.max_rows);
+    elsif v_step.removed >= v_step.bound and maintenance.count_eligible(
+        v_policy, maintenance.branch_bounds(v_policy, v_step.moment), at_most => 1
+    ) = 0 then
+        exit_reason := 'exhausted';
     elsif v_step.removed >= v_step.bound then
         exit_reason := 'guard';
         message := format('no more than %s rows were accepted', v_step.bound);
@@ -92,7 +102,7 @@ begin
     removed := v_done.removed;
     is_done := v_done.is_done;
     next_cursor := v_done.next_cursor;
-    pause := v_done.pause;
+    pause := greatest(least(v_done.pause, v_step.deadline - clock_timestamp()), '0 s');
 
     -- The walk is over, and yet a row is there: it moved behind the cursor, or has come since. What
     -- is small is looked at, and so is what was expected to have rows and had none.

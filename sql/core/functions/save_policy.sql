@@ -15,7 +15,13 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_given jsonb := save_policy.shipped || save_policy.changes;
+    v_given jsonb := case
+        when save_policy.changes ? 'branches' then
+            save_policy.shipped - array['column', 'unit', 'comparison']
+        when save_policy.changes ? 'column' then
+            save_policy.shipped - 'branches'
+        else save_policy.shipped
+    end || save_policy.changes;
     v_branch jsonb;
     v_policy maintenance.policy;
     v_unknown text;

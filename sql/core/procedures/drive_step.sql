@@ -1,6 +1,7 @@
 -- Carries out one policy within a run: batch after batch, each committed on its own.
 --
--- A procedure that commits can have no SET clause, so every transaction begins by pinning the path.
+-- A procedure that commits can have no SET clause, so every transaction begins by pinning the path:
+-- before any expression, which would be read by the path of the session, and at its level.
 -- Nothing is lost that a repeat would not remove again, so batches do not wait for the disk;
 -- closing the step does, and takes them along.
 
@@ -40,10 +41,10 @@ begin
     end;
 
     commit;
+    set transaction isolation level read committed;
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
     while exit_reason is null loop
-        set transaction isolation level read committed;
-        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
         perform set_config('synchronous_commit', 'off', true);
 
         begin
@@ -57,6 +58,7 @@ begin
                 exit_reason := 'stopped';
                 message := sqlerrm;
                 v_sqlstate := sqlstate;
+                perform maintenance.stop_run(run);  -- whatever policies come next
             when others then
                 exit_reason := 'error';
                 message := sqlerrm;
@@ -64,10 +66,11 @@ begin
         end;
 
         commit;
+        set transaction isolation level read committed;
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        continue when exit_reason is not null;
 
-        if exit_reason is null and v_batch.pause > interval '0 s' then
-            perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-
+        if v_batch.pause > interval '0 s' then
             begin
                 perform pg_sleep(extract(epoch from v_batch.pause));
             exception
@@ -75,13 +78,10 @@ begin
                     exit_reason := 'stopped';
                     message := sqlerrm;
                     v_sqlstate := sqlstate;
+                    perform maintenance.stop_run(run);
             end;
-
-            commit;
         end if;
     end loop;
-
-    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
     if v_step.token is not null then
         perform maintenance.close_step(

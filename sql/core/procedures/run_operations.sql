@@ -20,7 +20,14 @@ declare
     v_message text;
 begin
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    perform maintenance.assert_outside_transaction();
+
+    begin
+        commit;
+    exception
+        when invalid_transaction_termination then
+            perform maintenance.assert_outside_transaction(sqlerrm);
+    end;
+
     commit;
     set transaction isolation level read committed;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -48,6 +55,8 @@ begin
         end if;
     end loop;
 
+    commit;
+    set transaction isolation level read committed;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     perform maintenance.close_run(run);
     commit;

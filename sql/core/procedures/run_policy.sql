@@ -20,7 +20,14 @@ declare
     v_deadline timestamptz;
 begin
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    perform maintenance.assert_outside_transaction();
+
+    begin
+        commit;
+    exception
+        when invalid_transaction_termination then
+            perform maintenance.assert_outside_transaction(sqlerrm);
+    end;
+
     perform maintenance.policies_of(array[policy]);  -- is there one?
     commit;
     set transaction isolation level read committed;
@@ -39,9 +46,12 @@ begin
         run, policy, accept, batch_size, max_rows, v_deadline, removed, exit_reason, message
     );
 
+    commit;
+    set transaction isolation level read committed;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     perform maintenance.close_run(run);
     commit;
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
     if exit_reason in ('error', 'incomplete', 'guard') then
         raise exception using
