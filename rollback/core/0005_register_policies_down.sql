@@ -13,13 +13,15 @@ drop function maintenance.find_policy_errors(maintenance.policy);
 drop function maintenance.branch_index(maintenance.policy, regclass, integer, text[]);
 drop function maintenance.branch_key(maintenance.policy, integer);
 drop function maintenance.leaves_of(regclass);
-drop function maintenance.policy_statement(maintenance.policy, text, regclass, text, integer, name);
-drop function maintenance.run_as_owner(regclass, text, text[], bigint, tid[], boolean);
+drop function maintenance.policy_statement(
+    maintenance.policy, text, regclass, text[], text, integer, name
+);
+drop function maintenance.run_as_owner(regclass, text, bigint, tid[], boolean);
 drop function maintenance.drop_idle_executors();
 drop function maintenance.install_executor(name);
 drop function maintenance.is_intact(regprocedure, name);
 drop function maintenance.executor_of(name);
-drop function maintenance.branch_predicate(maintenance.policy, integer);
+drop function maintenance.branch_predicate(maintenance.policy, integer, text[]);
 drop function maintenance.branch_bounds(maintenance.policy, timestamptz);
 drop function maintenance.column_type(regclass, name);
 drop function maintenance.read_policy(text);

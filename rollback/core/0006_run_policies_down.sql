@@ -37,7 +37,9 @@ drop function maintenance.remove_range(
     maintenance.policy, regclass, integer, text, text, text[], bigint, boolean
 );
 drop function maintenance.dependent_statement(jsonb, regclass);
-drop function maintenance.proved_rows(maintenance.policy, regclass, text, integer, text, jsonb);
+drop function maintenance.proved_rows(
+    maintenance.policy, regclass, text[], text, integer, text, jsonb
+);
 drop function maintenance.range_scope(maintenance.policy, integer, text, text);
 drop function maintenance.choose_strategy(maintenance.policy, regclass, text[]);
 drop function maintenance.count_eligible(maintenance.policy, text[], bigint);

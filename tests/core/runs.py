@@ -106,9 +106,12 @@ def purge_all(
     db: Connection,
     policy: str = "token",
     size: int | None = None,
-    between: Callable[[int], None] = lambda number: None,
+    between: Callable[[int], None] | None = None,
 ) -> list[int]:
-    """Remove batch by batch to the end, and return how many rows each of them removed."""
+    """Remove batch by batch to the end, and return how many rows each of them removed.
+
+    Whatever happens in between is told the number of the batch before.
+    """
     removed: list[int] = []
     cursor = None
     while True:
@@ -117,7 +120,8 @@ def purge_all(
         if is_done:
             return removed
         assert len(removed) < 5000, "it never ends"
-        between(len(removed))
+        if between is not None:
+            between(len(removed))
 
 
 def run(db: Connection, policy: str = "token", **arguments: Any) -> tuple[int, str, str | None]:

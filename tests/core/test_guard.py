@@ -48,6 +48,17 @@ def refusal(db: Connection, accept: str | None = None) -> str:
     return steps(db, "step.message")[-1]
 
 
+def judged(tx: Connection, accept: str) -> tuple[str, str | None]:
+    """Return the verdict on a token, and the reason, without a run."""
+    [verdict] = rows(
+        tx,
+        "select judged.verdict, judged.reason"
+        " from maintenance.judge_run(maintenance.read_policy('token'), %s) as judged",
+        accept,
+    )
+    return verdict
+
+
 def plan(db: Connection) -> dict[str, Any]:
     """Return what a run would do now."""
     return scalar(db, "select maintenance.plan_policy('token')")
@@ -225,32 +236,36 @@ def test_a_change_of_the_policy_voids_its_tokens(db: Connection) -> None:
     )
 
 
+FOREIGN = ("refused", "the token is not one of this policy's; preview prints one")
+
+
 @pytest.mark.parametrize(("hours", "is_refused"), [(23.9, False), (24.1, True)])
-def test_a_token_is_good_for_a_day(db: Connection, hours: float, is_refused: bool) -> None:
-    tokens(db, guard_rows=2)
-    issued = scalar(db, "select floor(extract(epoch from now()) - %s * 3600)::bigint", hours)
-    token = a_token(db, issued=issued)
-    if is_refused:
-        assert refusal(db, token) == "the token is older than 24 hours; preview prints another"
-    else:
-        assert run(db, accept=token)[:2] == (5, "exhausted")
-
-
-@pytest.mark.parametrize("place", range(5))
-def test_a_token_that_was_tampered_with_is_refused(db: Connection, place: int) -> None:
-    tokens(db, guard_rows=2)
-    parts = plan(db)["token"].split("-")
-    last = parts[place][-1]
-    parts[place] = parts[place][:-1] + ("0" if last != "0" else "1")
-    assert refusal(db, "-".join(parts)) == (
-        "the token is not one of this policy's; preview prints one"
+def test_a_token_is_good_for_a_day(tx: Connection, hours: float, is_refused: bool) -> None:
+    tokens(tx, guard_rows=2)
+    issued = scalar(
+        tx, "select floor(extract(epoch from clock_timestamp()) - %s * 3600)::bigint", hours
+    )
+    assert judged(tx, a_token(tx, issued=issued)) == (
+        ("refused", "the token is older than 24 hours; preview prints another")
+        if is_refused
+        else ("accepted", None)
     )
 
 
+@pytest.mark.parametrize("place", range(5))
+def test_a_token_that_was_tampered_with_is_refused(tx: Connection, place: int) -> None:
+    tokens(tx, guard_rows=2)
+    parts = plan(tx)["token"].split("-")
+    assert judged(tx, "-".join(parts)) == ("accepted", None)
+    last = parts[place][-1]
+    parts[place] = parts[place][:-1] + ("0" if last != "0" else "1")
+    assert judged(tx, "-".join(parts)) == FOREIGN
+
+
 @pytest.mark.parametrize("token", ["", "-", "----", "x", "1-2-3-4-5", "1-2-3-4-5-6", "'"])
-def test_what_is_no_token_is_refused(db: Connection, token: str) -> None:
-    tokens(db, guard_rows=2)
-    assert refusal(db, token) == "the token is not one of this policy's; preview prints one"
+def test_what_is_no_token_is_refused(tx: Connection, token: str) -> None:
+    tokens(tx, guard_rows=2)
+    assert judged(tx, token) == FOREIGN
 
 
 def test_the_token_of_one_policy_does_not_lift_the_guard_of_another(db: Connection) -> None:
@@ -258,14 +273,15 @@ def test_the_token_of_one_policy_does_not_lift_the_guard_of_another(db: Connecti
     register(db, policy="other", guard_rows=2)
     token = preview(db, "other")
     assert token is not None
-    assert refusal(db, token) == "the token is not one of this policy's; preview prints one"
+    assert refusal(db, token) == FOREIGN[1]
 
 
-def test_the_token_of_a_database_is_none_in_its_copy(db: Connection) -> None:
-    tokens(db, guard_rows=2)
-    token = preview(db)
-    execute(db, "select maintenance.adopt_clone()")
-    assert refusal(db, token) == "the token is not one of this policy's; preview prints one"
+def test_the_token_of_a_database_is_none_in_its_copy(tx: Connection) -> None:
+    tokens(tx, guard_rows=2)
+    token = preview(tx)
+    assert token is not None
+    execute(tx, "select maintenance.adopt_clone()")
+    assert judged(tx, token) == FOREIGN
 
 
 # The forecast
@@ -286,7 +302,7 @@ def log(db: Connection, *ended: tuple[int, str, int, int | None, int | None]) ->
             "insert into maintenance.run_step (run, policy, operation, version, relation, moment,"
             " eligible, started_at, heartbeat_at, ended_at, removed, left_over, exit_reason)"
             " select max(id), 'token', 'cleanup', 1, 'token', at, %s, at, at, at, %s, %s, %s"
-            " from maintenance.run, (select now() - %s * interval '1 h') as moment (at) group by at",
+            " from maintenance.run, (select now() - %s * interval '1 h') as past (at) group by at",
             eligible,
             removed,
             left_over,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LONG_AGO = "2020-01-01 00:00+00"
 MOMENT = "2024-01-01 00:00+00"
-ACT = "(text, text[], bigint, tid[], boolean)"
+ACT = "(text, bigint, tid[], boolean)"
 
 
 @pytest.fixture
@@ -257,8 +257,8 @@ FORBIDDEN = [
     "select maintenance.adopt_clone()",
     "select maintenance.grant_operator('{user}')",
     "select maintenance.grant_monitor('{user}')",
-    "select maintenance.run_as_owner('app.logs', 'delete from app.logs', null, answers => false)",
-    "select maintenance.act_as_{owner}('delete from app.logs', null, null, null, false)",
+    "select maintenance.run_as_owner('app.logs', 'delete from app.logs', answers => false)",
+    "select maintenance.act_as_{owner}('delete from app.logs', null, null, false)",
     "select maintenance.install_executor('{owner}')",
     "select maintenance.sign_token('p', 'x')",
     "select maintenance.remove_batch(p, now(), null, 1, '1 s') from maintenance.policy as p",
@@ -354,6 +354,8 @@ def test_a_trigger_runs_as_the_owner_even_if_a_superuser_runs_the_policy(
 def test_a_trigger_that_defers_another_runs_it_as_the_owner_as_well(
     db: Connection, owner: str
 ) -> None:
+    if db.info.server_version < 180000:
+        pytest.skip("below 18, PostgreSQL runs what was deferred as whoever commits")
     hostile(db, owner, "set constraints all deferred; insert into app.bait values (1);")
     execute(
         db,
@@ -400,9 +402,9 @@ ATTEMPTS = [
     "delete from maintenance.policy",
     "update maintenance.policy_override set changes = null",
     "create function maintenance.trap() returns int language sql return 1",
-    "create or replace function maintenance.act_as_{owner}(text, text[], bigint, tid[], boolean)"
+    "create or replace function maintenance.act_as_{owner}(text, bigint, tid[], boolean)"
     " returns jsonb language sql as 'select null::jsonb'",
-    "select maintenance.run_as_owner('app.accounts', 'select 1', null)",
+    "select maintenance.run_as_owner('app.accounts', 'select 1')",
     "select maintenance.adopt_clone()",
 ]
 
@@ -566,7 +568,7 @@ def test_an_owner_cannot_execute_the_function_past_its_own_rights(
 ) -> None:
     """It is the owner's, who may do with it what it may do without it."""
     session = login(owner)
-    call = f"select maintenance.act_as_{owner}(%s, null, null, null, false)"
+    call = f"select maintenance.act_as_{owner}(%s, null, null, false)"
     with pytest.raises(errors.InsufficientPrivilege):
         execute(session, call, "delete from app.accounts")
     with pytest.raises(errors.InsufficientPrivilege):

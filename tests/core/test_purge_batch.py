@@ -174,7 +174,7 @@ def test_a_walk_along_an_index_removes_the_same(tx: Connection, size: int) -> No
     assert count(tx, where="name like 'live%'") == count(tx) == 7000
 
 
-@pytest.mark.parametrize("size", [1, 7])
+@pytest.mark.parametrize("size", [5, 7])
 def test_more_rows_of_one_time_than_a_batch_holds_are_no_obstacle(
     tx: Connection, size: int
 ) -> None:
@@ -221,14 +221,15 @@ def test_each_branch_is_walked_along_its_own_index(tx: Connection) -> None:
     assert count(tx) == 7003
 
 
-def test_a_condition_with_a_key_asks_nothing_of_time(tx: Connection) -> None:
+@pytest.mark.parametrize("key", [{}, {"key": "id"}])
+def test_a_condition_alone_asks_nothing_of_time(tx: Connection, key: dict[str, str]) -> None:
     a_table(tx, more=", is_void boolean")
     execute(
         tx,
         f"insert into token (expires_at, name, is_void) values ({LIVE}, 'void', true),"
         f" ({DEAD}, 'valid', false), ({DEAD}, 'unsaid', null)",
     )
-    register(tx, branches=[{"condition": "is_void", "key": "id"}])
+    register(tx, branches=[{"condition": "is_void", **key}])
     assert purge_all(tx) == [1]
     assert names(tx) == ["unsaid", "valid"]
 
@@ -473,9 +474,11 @@ def test_assignments_that_leave_rows_eligible_are_an_error_and_change_nothing(
     a_table(tx)
     put(tx, "dead", 20)
     register(tx, action="set", assignments="name = 'seen'")
-    with pytest.raises(errors.DataException, match="eligible still after they were set") as refusal:
-        with tx.transaction():
-            purge_all(tx, size=size)
+    with (
+        pytest.raises(errors.DataException, match="eligible still after they were set") as refusal,
+        tx.transaction(),
+    ):
+        purge_all(tx, size=size)
     assert refusal.value.diag.message_hint == (
         "The assignments have to make the condition of the policy false."
     )
@@ -527,11 +530,13 @@ def test_rows_that_foreign_keys_delete_along_are_counted_apart(db: Connection, s
         "create table use (id integer primary key, token bigint references token on delete"
         " cascade); create table trace (use integer references use on delete cascade)",
     )
+    put(db, "early", 1500, expires=LIVE)  # the ranges grow over them, and are too large then
     put(db, "dead", 30)
     put(db, "live", 5, expires=LIVE)
     execute(
         db,
-        "insert into use select 2 * id + n, id from token, generate_series(0, 1) as n;"
+        "insert into use select 2 * id + n, id from token, generate_series(0, 1) as n"
+        " where name <> 'early';"
         " insert into trace select id from use",
     )
     register(db, allow_cascade=True)
@@ -593,7 +598,7 @@ def test_a_row_that_a_view_selects_no_more_once_it_is_locked_stays(
     assert count(db, "trace", "token in (select id from token)") == 21
 
 
-@pytest.mark.parametrize("size", [1, 7, 100])
+@pytest.mark.parametrize("size", [1, 100])
 def test_a_trigger_that_keeps_a_row_is_an_error_and_no_endless_loop(
     db: Connection, size: int
 ) -> None:

@@ -488,6 +488,16 @@ def test_a_risk_is_named_until_it_is_gone(
     assert alter(app, "p") == []
 
 
+def test_a_partial_index_does_not_serve_a_foreign_key(app: Connection) -> None:
+    execute(
+        app,
+        "drop index app.child_parent_idx; create index on app.child (parent) where id > 7",
+    )
+    assert kinds(register(app, "p", "app.parent", column="at", allow_cascade=True)) == [
+        "unindexed_foreign_key"
+    ]
+
+
 def test_the_index_of_a_foreign_key_may_have_its_columns_in_any_order_but_first(
     app: Connection,
 ) -> None:
@@ -642,6 +652,14 @@ def test_what_users_changed_about_a_chains_policy_outlives_it(app: Connection) -
     assert column(
         app, "select version from maintenance.policy_change where policy = 'p' order by id"
     ) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_users_policy_does_not_inherit_what_was_changed_about_a_chains(app: Connection) -> None:
+    register(app, "p", "app.logs", chain="app", column="at", retention="30 days")
+    alter(app, "p", retention="60 days")
+    execute(app, "select maintenance.remove_policy('p', chain => 'app')")
+    register(app, "p", "app.logs", column="at", retention="10 days")
+    assert setting(app, "p", "retention") == "10 days"
 
 
 def test_what_a_user_registered_takes_its_changes_along(app: Connection) -> None:

@@ -15,7 +15,7 @@ begin
     -- names: that is who started the run.
     get diagnostics v_context = pg_context;
 
-    if v_context ~ '\mact_as_.*\(text,text\[\],bigint,tid\[\],boolean\)' then
+    if v_context ~ '\mact_as_.*,tid\[\],boolean\)' then
         raise exception using
             errcode = 'insufficient_privilege',
             message = 'policies cannot be changed from within a run',

@@ -28,9 +28,8 @@ begin
     v_plan := maintenance.run_as_owner(
         policy.relation,
         'explain (format json) ' || maintenance.policy_statement(
-            policy, 'edge', leaf, branch => branch, key => v_key
+            policy, 'edge', leaf, bounds, branch => branch, key => v_key
         ),
-        bounds,
         size => 100
     );
 

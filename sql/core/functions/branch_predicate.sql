@@ -1,11 +1,13 @@
 -- Writes the condition that makes a row eligible: of one branch, or of all of them (0).
 --
--- $1 is the array of branch_bounds. A user's condition ends with a line feed, so that a comment in
+-- The bounds are those of branch_bounds. They are literals, since the planner knows those, while a
+-- parameter of another type would be cast again for each row. A user's condition ends with a line feed, so that a comment in
 -- it ends as well.
 
 create or replace function maintenance.branch_predicate(
     policy maintenance.policy,
-    branch integer
+    branch integer,
+    bounds text[]
 )
 returns text
 language sql
@@ -43,10 +45,10 @@ as $function$
                                 case
                                     when one.value ? 'column' then
                                         format(
-                                            'target.%I %s ($1[%s])::%s',
+                                            'target.%I %s %L::%s',
                                             one.value ->> 'column',
                                             coalesce(one.value ->> 'comparison', '<'),
-                                            one.ordinality,
+                                            bounds[one.ordinality],
                                             maintenance.column_type(
                                                 (policy).relation,
                                                 (one.value ->> 'column')::name
@@ -74,7 +76,7 @@ as $function$
     );
 $function$;
 
-revoke all on function maintenance.branch_predicate(maintenance.policy, integer) from public;
+revoke all on function maintenance.branch_predicate(maintenance.policy, integer, text[]) from public;
 
-comment on function maintenance.branch_predicate(maintenance.policy, integer) is
+comment on function maintenance.branch_predicate(maintenance.policy, integer, text[]) is
     'Return the condition under which a row is eligible, by one branch or (0) by any of them.';

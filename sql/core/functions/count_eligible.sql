@@ -18,8 +18,7 @@ begin
     loop
         v_count := v_count + maintenance.run_as_owner(
             policy.relation,
-            maintenance.policy_statement(policy, 'count', v_leaf),
-            bounds,
+            maintenance.policy_statement(policy, 'count', v_leaf, bounds),
             size => at_most - v_count
         )::bigint;
         exit when v_count >= at_most;

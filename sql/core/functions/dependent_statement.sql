@@ -7,7 +7,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $function$
     select format(
-        'delete from %s as dependent using only %s as target where target.ctid = any ($3) and %s',
+        'delete from %s as dependent using only %s as target where target.ctid = any ($2) and %s',
         (dependent ->> 'relation')::regclass,
         leaf,
         string_agg(format('dependent.%I = target.%I', pair.child, pair.parent), ' and ')

@@ -11,7 +11,7 @@ set search_path = pg_catalog, pg_temp
 as $function$
     select (
         maintenance.run_as_owner(
-            (policy).relation, maintenance.policy_statement(policy, 'estimate', leaf), bounds
+            (policy).relation, maintenance.policy_statement(policy, 'estimate', leaf, bounds)
         ) #>> '{0,Plan,Plan Rows}'
     )::numeric::bigint;
 $function$;

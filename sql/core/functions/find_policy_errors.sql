@@ -348,12 +348,12 @@ begin
         union all
         select
             '',
-            maintenance.policy_statement(policy, 'estimate', policy.relation)
+            maintenance.policy_statement(
+                policy, 'estimate', policy.relation, maintenance.branch_bounds(policy, now())
+            )
     loop
         begin
-            perform maintenance.run_as_owner(
-                policy.relation, v_tried.text, maintenance.branch_bounds(policy, now())
-            );
+            perform maintenance.run_as_owner(policy.relation, v_tried.text);
         exception
             when syntax_error_or_access_rule_violation or data_exception or feature_not_supported
                 or raise_exception

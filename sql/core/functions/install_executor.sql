@@ -15,7 +15,7 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
     v_signature text := format(
-        'maintenance.%I(text, text[], bigint, tid[], boolean)',
+        'maintenance.%I(text, bigint, tid[], boolean)',
         maintenance.executor_of(install_executor.owner)
     );
     v_executor regprocedure := to_regprocedure(v_signature);
@@ -38,7 +38,6 @@ begin
         $create$
     create function maintenance.%I(
         statement text,
-        bounds text[],
         size bigint,
         taken tid[],
         answers boolean
@@ -67,9 +66,9 @@ begin
         end if;
 
         if answers then
-            execute statement into v_answer using bounds, size, taken;
+            execute statement into v_answer using size, taken;
         else
-            execute statement using bounds, size, taken;
+            execute statement using size, taken;
             get diagnostics v_rows = row_count;
         end if;
 

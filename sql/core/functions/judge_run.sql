@@ -25,6 +25,7 @@ declare
     v_age interval;
     v_last_age interval;
     v_limit bigint;
+    v_most bigint;
 begin
     verdict := 'refused';
     moment := clock_timestamp();
@@ -72,21 +73,23 @@ begin
     -- Of a table that was never analyzed the share is not known, and not asked for.
     select
         case when min(class.reltuples) >= 0 then sum(class.reltuples)::numeric end,
-        sum(maintenance.estimate_eligible(policy, leaf, v_bounds))::bigint
-    into v_total, eligible
+        sum(maintenance.estimate_eligible(policy, leaf, v_bounds))::bigint,
+        sum(pg_relation_size(leaf))::bigint / current_setting('block_size')::bigint * 300
+    into v_total, eligible, v_most
     from maintenance.leaves_of(policy.relation) as leaf
     join pg_catalog.pg_class as class on class.oid = leaf;
 
-    -- More than the limit by rows or by share is one row above the lower of them.
+    -- More than the limit by rows or by share is one row above the lower of them. What the table
+    -- cannot hold, at less than 300 rows a page, need not be counted.
     v_limit := least(
         policy.guard_rows,
         case
-            when policy.guard_share * v_total is not null then
+            when policy.guard_share < 1 and v_total is not null then
                 greatest((policy.guard_share * v_total)::bigint, c_small_run)
         end
     );
 
-    if v_limit is not null then
+    if v_limit < v_most then
         eligible := maintenance.count_eligible(policy, v_bounds, at_most => v_limit + 1);
 
         if eligible > v_limit then
@@ -110,7 +113,10 @@ begin
     order by step.started_at desc
     limit 1;
 
-    if v_last_age > interval '1 h' and v_age < v_last_age / 2 and eligible > 0 then
+    if v_last_age > interval '1 h'
+       and v_age < v_last_age / 2
+       and maintenance.count_eligible(policy, v_bounds, at_most => 1) > 0
+    then
         reason := format('rows went after %s so far, and would go after %s now', v_last_age, v_age);
         return;
     end if;

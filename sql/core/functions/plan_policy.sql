@@ -53,7 +53,7 @@ begin
                     jsonb_build_object(
                         'branch', branch,
                         'before', v_bounds[branch],
-                        'condition', maintenance.branch_predicate(v_policy, branch),
+                        'condition', maintenance.branch_predicate(v_policy, branch, v_bounds),
                         'index', (
                             select maintenance.branch_index(v_policy, leaf, branch, v_bounds)
                             from maintenance.leaves_of(v_policy.relation) as leaf
@@ -64,10 +64,9 @@ begin
                                 maintenance.run_as_owner(
                                     v_policy.relation,
                                     maintenance.policy_statement(
-                                        v_policy, 'oldest', leaf, branch => branch,
+                                        v_policy, 'oldest', leaf, v_bounds, branch => branch,
                                         key => maintenance.branch_key(v_policy, branch)
-                                    ),
-                                    v_bounds
+                                    )
                                 ) #>> '{}'
                             )
                             from maintenance.leaves_of(v_policy.relation) as leaf
@@ -115,7 +114,9 @@ begin
             order by last.started_at desc
             limit 1
         ),
-        'statement', maintenance.policy_statement(v_policy, 'remove', v_policy.relation)
+        'statement', maintenance.policy_statement(
+            v_policy, 'remove', v_policy.relation, v_bounds
+        )
     );
 end;
 $function$;

@@ -8,6 +8,7 @@ create or replace function maintenance.policy_statement(
     policy maintenance.policy,
     kind text,
     leaf regclass,
+    bounds text[],
     scope text default null,
     branch integer default 0,
     key name default null
@@ -18,7 +19,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_eligible text := maintenance.branch_predicate(policy, branch);
+    v_eligible text := maintenance.branch_predicate(policy, branch, bounds);
     v_only text := format('only %s as target', leaf);
     v_where text := 'where ' || concat_ws(' and ', '(' || scope || ')', v_eligible);
     v_columns text;
@@ -26,17 +27,17 @@ begin
     case kind
         when 'count' then
             return 'select to_jsonb(count(*)) from (select from ' || v_only || ' ' || v_where
-                || ' limit $2) as bounded';
+                || ' limit $1) as bounded';
         when 'estimate' then
             return 'explain (format json) select from ' || v_only || ' ' || v_where;
         when 'oldest' then
             return format('select to_jsonb(min(target.%I)) from ', key) || v_only || ' ' || v_where;
         when 'edge' then
             return format('select to_jsonb(target.%I::text) from ', key) || v_only || ' ' || v_where
-                || format(' order by target.%I offset $2 limit 1', key);
+                || format(' order by target.%I offset $1 limit 1', key);
         when 'take' then
             return 'select to_jsonb(array(select target.ctid::text from ' || v_only || ' '
-                || v_where || ' limit $2 for update skip locked))';
+                || v_where || ' limit $1 for update skip locked))';
         when 'left' then
             return 'select jsonb_build_object(''left'', count(*), ''holders'', coalesce('
                 'jsonb_agg(distinct found.holder) filter (where found.holder <> ''0''), ''[]''))'
@@ -75,11 +76,11 @@ end;
 $function$;
 
 revoke all on function maintenance.policy_statement(
-    maintenance.policy, text, regclass, text, integer, name
+    maintenance.policy, text, regclass, text[], text, integer, name
 )
     from public;
 
 comment on function maintenance.policy_statement(
-    maintenance.policy, text, regclass, text, integer, name
+    maintenance.policy, text, regclass, text[], text, integer, name
 ) is
     'Return a statement of a policy: count, estimate, oldest, edge, take, left or remove.';

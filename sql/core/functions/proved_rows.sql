@@ -7,6 +7,7 @@
 create or replace function maintenance.proved_rows(
     policy maintenance.policy,
     leaf regclass,
+    bounds text[],
     scope text,
     branch integer,
     statement text,
@@ -41,7 +42,7 @@ begin
     end if;
 
     if policy.action = 'archive'
-       and statement <> maintenance.policy_statement(policy, 'remove', leaf, scope, branch)
+       and statement <> maintenance.policy_statement(policy, 'remove', leaf, bounds, scope, branch)
     then
         raise exception using
             errcode = 'data_exception',
@@ -54,11 +55,11 @@ end;
 $function$;
 
 revoke all on function maintenance.proved_rows(
-    maintenance.policy, regclass, text, integer, text, jsonb
+    maintenance.policy, regclass, text[], text, integer, text, jsonb
 )
     from public;
 
 comment on function maintenance.proved_rows(
-    maintenance.policy, regclass, text, integer, text, jsonb
+    maintenance.policy, regclass, text[], text, integer, text, jsonb
 ) is
     'Return how many rows a statement removed, or raise an error if its proof fails.';

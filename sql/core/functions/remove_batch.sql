@@ -107,12 +107,11 @@ begin
             v_high := maintenance.run_as_owner(
                 policy.relation,
                 maintenance.policy_statement(
-                    policy, 'edge', v_leaf,
+                    policy, 'edge', v_leaf, v_bounds,
                     maintenance.range_scope(policy, v_branch, v_low, null),
                     v_branch,
                     maintenance.branch_key(policy, v_branch)
                 ),
-                v_bounds,
                 size => least(v_span, remove_batch.size)
             ) #>> '{}';
 

@@ -54,12 +54,14 @@ begin
         )
     ) then
         begin
-            v_statement := maintenance.policy_statement(policy, 'remove', leaf, v_scope, branch);
+            v_statement := maintenance.policy_statement(
+                policy, 'remove', leaf, bounds, v_scope, branch
+            );
             v_answer := maintenance.run_as_owner(
-                policy.relation, v_statement, bounds, answers => policy.action <> 'delete'
+                policy.relation, v_statement, answers => policy.action <> 'delete'
             );
             removed := maintenance.proved_rows(
-                policy, leaf, v_scope, branch, v_statement, v_answer
+                policy, leaf, bounds, v_scope, branch, v_statement, v_answer
             );
 
             if removed > size then
@@ -83,8 +85,7 @@ begin
         from jsonb_array_elements_text(
             maintenance.run_as_owner(
                 policy.relation,
-                maintenance.policy_statement(policy, 'take', leaf, v_scope, branch),
-                bounds,
+                maintenance.policy_statement(policy, 'take', leaf, bounds, v_scope, branch),
                 size
             )
         ) as taken;
@@ -98,7 +99,6 @@ begin
             dependents := dependents + maintenance.run_as_owner(
                 policy.relation,
                 maintenance.dependent_statement(v_dependent, leaf),
-                bounds,
                 taken => v_taken,
                 answers => false
             )::bigint;
@@ -108,14 +108,15 @@ begin
 
         if v_taken is not null then
             v_statement := maintenance.policy_statement(
-                policy, 'remove', leaf, 'target.ctid = any ($3)', branch
+                policy, 'remove', leaf, bounds, 'target.ctid = any ($2)', branch
             );
             v_answer := maintenance.run_as_owner(
-                policy.relation, v_statement, bounds, taken => v_taken,
+                policy.relation, v_statement, taken => v_taken,
                 answers => policy.action <> 'delete'
             );
             removed := maintenance.proved_rows(
-                policy, leaf, 'target.ctid = any ($3)', branch, v_statement, v_answer
+                policy, leaf, bounds, 'target.ctid = any ($2)', branch, v_statement,
+                v_answer
             );
 
             -- A view, or a condition that asks another table, may think otherwise by now. But then
@@ -124,9 +125,8 @@ begin
                 v_answer := maintenance.run_as_owner(
                     policy.relation,
                     maintenance.policy_statement(
-                        policy, 'left', leaf, 'target.ctid = any ($3)', branch
+                        policy, 'left', leaf, bounds, 'target.ctid = any ($2)', branch
                     ),
-                    bounds,
                     taken => v_taken
                 );
 
@@ -152,8 +152,7 @@ begin
 
         v_answer := maintenance.run_as_owner(
             policy.relation,
-            maintenance.policy_statement(policy, 'left', leaf, v_scope, branch),
-            bounds
+            maintenance.policy_statement(policy, 'left', leaf, bounds, v_scope, branch)
         );
         left_over := (v_answer ->> 'left')::bigint;
         holders := v_answer -> 'holders';

@@ -1,12 +1,11 @@
 -- Runs a statement of a policy with the rights of the table's owner.
 --
--- $1 in it are the bounds of the branches, $2 a number of rows, $3 rows that were locked before.
+-- $1 in it is a number of rows, $2 are rows that were locked before.
 -- A statement either answers with one jsonb, or the answer is how many rows it touched.
 
 create or replace function maintenance.run_as_owner(
     relation regclass,
     statement text,
-    bounds text[],
     size bigint default null,
     taken tid[] default null,
     answers boolean default true
@@ -27,7 +26,7 @@ begin
 
     v_executor := to_regprocedure(
         format(
-            'maintenance.%I(text, text[], bigint, tid[], boolean)',
+            'maintenance.%I(text, bigint, tid[], boolean)',
             maintenance.executor_of(v_owner)
         )
     );
@@ -43,18 +42,17 @@ begin
     end if;
 
     execute format(
-        'select %s($1, $2, $3, $4, $5)',
+        'select %s($1, $2, $3, $4)',
         v_executor::regproc
     )
     into v_answer
-    using run_as_owner.statement, run_as_owner.bounds, run_as_owner.size, run_as_owner.taken,
-        run_as_owner.answers;
+    using run_as_owner.statement, run_as_owner.size, run_as_owner.taken, run_as_owner.answers;
     return v_answer;
 end;
 $function$;
 
-revoke all on function maintenance.run_as_owner(regclass, text, text[], bigint, tid[], boolean)
+revoke all on function maintenance.run_as_owner(regclass, text, bigint, tid[], boolean)
     from public;
 
-comment on function maintenance.run_as_owner(regclass, text, text[], bigint, tid[], boolean) is
+comment on function maintenance.run_as_owner(regclass, text, bigint, tid[], boolean) is
     'Run a statement of a policy as the owner of the table, and return its answer.';

@@ -135,7 +135,10 @@ begin
             exit_reason := 'incomplete';
             message := format(
                 'others hold %s rows: %s', v_done.left_over,
-                coalesce(maintenance.name_holders(v_done.holders), 'they have just let go')
+                coalesce(
+                    maintenance.name_holders(v_done.holders),
+                    'several at once, or they have just let go'
+                )
             );
         elsif v_step.removed + removed = 0 then
             exit_reason := 'nothing_to_do';
