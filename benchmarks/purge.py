@@ -62,7 +62,7 @@ FILL = """
     select
         lpad(to_hex(i), 32, '0')::uuid,
         lpad(to_hex(1 + i %% %(users)s), 32, '0')::uuid,
-        md5(i::text) || md5((-i)::text),
+        lpad(to_hex(i), 64, '0'),
         now() - interval '90 days' + interval '1 hour'
             + place * 100 / %(tokens)s * interval '1 day'
             + place * 100 %% %(tokens)s * interval '22 hours' / %(tokens)s

@@ -1,8 +1,8 @@
 -- Writes the condition that makes a row eligible: of one branch, or of all of them (0).
 --
--- The bounds are those of branch_bounds. They are literals, since the planner knows those, while a
--- parameter of another type would be cast again for each row. A user's condition ends with a line feed, so that a comment in
--- it ends as well.
+-- The bounds are those of branch_bounds. They are literals: the planner knows those, while a
+-- parameter of another type would be cast again for each row. A user's condition ends with a line
+-- feed, so that a comment in it ends as well.
 
 create or replace function maintenance.branch_predicate(
     policy maintenance.policy,
@@ -76,7 +76,8 @@ as $function$
     );
 $function$;
 
-revoke all on function maintenance.branch_predicate(maintenance.policy, integer, text[]) from public;
+revoke all on function maintenance.branch_predicate(maintenance.policy, integer, text[])
+    from public;
 
 comment on function maintenance.branch_predicate(maintenance.policy, integer, text[]) is
     'Return the condition under which a row is eligible, by one branch or (0) by any of them.';

@@ -50,6 +50,12 @@ begin
             hint = 'Change it with maintenance.alter_policy, or choose another name.';
     end if;
 
+    -- What users changed about a chain's policy of this name is not about this one.
+    if register_policy.chain is null then
+        delete from maintenance.policy_override as kept
+        where kept.policy = register_policy.policy;
+    end if;
+
     v_policy := maintenance.save_policy(
         register_policy.policy,
         register_policy.relation,
@@ -60,7 +66,6 @@ begin
                 select kept.changes
                 from maintenance.policy_override as kept
                 where kept.policy = register_policy.policy
-                  and register_policy.chain is not null
             ),
             '{}'
         ),

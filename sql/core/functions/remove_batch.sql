@@ -54,7 +54,7 @@ begin
     is_done := false;
     pause := '0 s';
 
-    set constraints all immediate;  -- a deferred foreign key fails here, and not at COMMIT
+    perform maintenance.hasten_constraints(policy.relation);
 
     -- 1. Which leaf.
     v_leaf := (v_cursor ->> 'leaf')::oid::regclass;

@@ -147,8 +147,7 @@ begin
         raise exception using
             errcode = 'invalid_parameter_value',
             message = format('policy %s: %s', policy, v_errors[1]),
-            detail = array_to_string(v_errors[2:], E'\n'),
-            hint = 'Nothing was changed.';
+            detail = array_to_string(v_errors[2:] || text 'Nothing was changed.', E'\n');
     end if;
 
     insert into maintenance.policy_change (policy, event, version, settings, changed_by)

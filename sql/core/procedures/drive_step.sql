@@ -46,6 +46,7 @@ begin
 
     while exit_reason is null loop
         perform set_config('synchronous_commit', 'off', true);
+        set constraints all immediate;  -- also those further down, where rows go along
 
         begin
             v_batch := maintenance.run_batch(v_step.step, v_step.token, v_cursor, batch_size);

@@ -12,6 +12,7 @@ create or replace procedure maintenance.run_operations(
 language plpgsql
 as $procedure$
 declare
+    v_path text := pg_catalog.current_setting('search_path');
     v_deadline timestamptz;
     v_policies text[];
     v_policy text;
@@ -59,6 +60,8 @@ begin
     set transaction isolation level read committed;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     perform maintenance.close_run(run);
+    -- A trigger may have left the session another path.
+    perform pg_catalog.set_config('search_path', v_path, false);
     commit;
 
     if failed is not null then

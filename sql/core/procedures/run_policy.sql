@@ -17,6 +17,7 @@ create or replace procedure maintenance.run_policy(
 language plpgsql
 as $procedure$
 declare
+    v_path text := pg_catalog.current_setting('search_path');
     v_deadline timestamptz;
 begin
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -50,6 +51,8 @@ begin
     set transaction isolation level read committed;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     perform maintenance.close_run(run);
+    -- A trigger may have left the session another path.
+    perform pg_catalog.set_config('search_path', v_path, false);
     commit;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
