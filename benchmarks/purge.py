@@ -149,6 +149,7 @@ REGISTER = """
     select maintenance.register_policy('mine', 'public.token_7', '{"column": "expires_at"}')
 """
 NO_GUARD = {"guard_rows": 9_000_000_000_000, "guard_share": 1}
+GUARD = {"guarded": {"guard_share": 0.5}}
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ def copy(server: Server, case: Case, side: str) -> Generator[Connection]:
         with ExitStack() as sessions:
             connection = sessions.enter_context(session(server, "copy"))
             connection.execute("select maintenance.adopt_clone()")
-            settings = {"retention": case.retention} | ({} if side == "guarded" else NO_GUARD)
+            settings = {"retention": case.retention} | NO_GUARD | GUARD.get(side, {})
             connection.execute(
                 "select maintenance.alter_policy('refresh_tokens', %s::text::jsonb)",
                 [json.dumps(settings)],

@@ -10,7 +10,7 @@ from psycopg import errors
 
 from tests.conftest import scalar
 from tests.core.policies import preview, purge
-from tests.matcha.tokens import TABLES, USED_ONCE, a_user, count, names, put
+from tests.matcha.tokens import TABLES, USED_ONCE, a_user, count, insert, names, put
 from tests.statements import column, execute, rows
 
 if TYPE_CHECKING:
@@ -71,6 +71,21 @@ def test_the_policies_remove_the_rows_that_the_functions_delete(
     assert removed == eligible
     assert 0 < total < 180
     assert left == {table: names(tx, table) for table in TABLES}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("table", TABLES)
+def test_a_sweep_removes_the_rows_that_its_policy_names(
+    db: Connection, table: str, seed: int
+) -> None:
+    with db.transaction():
+        scatter(db, seed)
+        execute(db, "savepoint scattered")
+        assert purge(db, table, scalar(db, "select now()").isoformat()) > 0
+        left = names(db, table)
+        execute(db, "rollback to savepoint scattered")
+        insert(db, table, "new")
+        assert sorted(names(db, table)) == sorted([*left, "new"])
 
 
 @pytest.mark.parametrize("table", TABLES)
