@@ -221,6 +221,8 @@ BAD: list[tuple[Any, str]] = [
     ({"selector": "app.unselected"},
      "selector: app.unselected needs column id, which is in the primary key of the table"),
     ({"selector": "app.nope"}, 'relation "app.nope" does not exist'),
+    ({"selector": "app.selected", "action": "set", "assignments": "flag = false"},
+     "selector: what is set cannot be proved to be eligible no more; delete or archive can"),
     ({"column": "at", "batch_size": 0}, "batch_size must be between 1 and 100000"),
     ({"column": "at", "batch_size": 100001}, "batch_size must be between 1 and 100000"),
     ({"column": "at", "batch_size": "many"}, 'invalid input syntax for type integer: "many"'),

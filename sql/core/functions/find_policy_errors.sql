@@ -263,6 +263,11 @@ begin
         where policy.archive_table = policy.relation
 
         union all
+        select 'selector: what is set cannot be proved to be eligible no more; delete or archive can'
+        where policy.selector is not null
+          and policy.action = 'set'
+
+        union all
         select format('selector: %s needs %s', policy.selector, missing.what)
         from (
             select format('column %I, which is in the primary key of the table', attribute.attname)
