@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from benchmarks import cold_start, command_start, deck_refresh, seed_queries, token_cleanup
+from benchmarks import (
+    cold_start,
+    command_start,
+    deck_refresh,
+    purge,
+    seed_queries,
+    token_cleanup,
+)
 from benchmarks.measuring import options
 
 chosen = options(__doc__)
-for benchmark in (token_cleanup, deck_refresh, seed_queries, cold_start, command_start):
+for benchmark in (token_cleanup, purge, deck_refresh, seed_queries, cold_start, command_start):
     benchmark.measure(chosen)

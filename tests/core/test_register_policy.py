@@ -314,6 +314,7 @@ def test_all_that_is_wrong_is_said_at_once(app: Connection) -> None:
     assert str(refusal.value.diag.message_detail).splitlines() == [
         "branch 2: column note is of type text, which tells no time",
         "hold_column: app.logs has no column never",
+        "Nothing was changed.",
     ]
 
 

@@ -271,7 +271,7 @@ def test_a_missing_rollback_script(empty: str, copy: Path) -> None:
     api.migrate(empty)
     (copy / "rollback/matcha/0005_refresh_tokens_down.sql").unlink()
     before = structure(empty)
-    done = run("rollback", "--steps", "2", "--yes", url=empty, environ={"PYTHONPATH": str(copy)})
+    done = run("rollback", "--steps", "3", "--yes", url=empty, environ={"PYTHONPATH": str(copy)})
     assert done.returncode == Exit.FAILED
     assert "error: matcha/0005_refresh_tokens has no rollback script" in done.stderr
     assert structure(empty) == before

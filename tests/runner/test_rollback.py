@@ -70,7 +70,7 @@ def test_without_a_terminal_and_without_yes_nothing_happens(shop: str, tmp_path:
     assert (done.returncode, done.stdout) == (Exit.REFUSED, "")
     assert "would lose 2 rows of public.users" in done.stderr
     assert "a dump is taken first" in done.stderr
-    assert "error: rolling back 10 migrations" in done.stderr
+    assert "error: rolling back 13 migrations" in done.stderr
     assert everything(shop) == before
     assert not (tmp_path / "backups").exists()
 
@@ -80,7 +80,7 @@ def test_on_a_terminal_it_asks(shop: str, tmp_path: Path, answer: str, code: int
     before = everything(shop)
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "runner", "rollback", "--steps", "2"],
+        [sys.executable, "-m", "runner", "rollback", "--steps", "3"],
         env=os.environ | folder_setting(tmp_path) | {"DATABASE_URL": shop},
         stdin=terminal,
         stdout=subprocess.PIPE,
@@ -184,7 +184,7 @@ def test_a_plan_is_not_carried_out_on_a_database_that_has_changed(shop: str) -> 
 
 def test_the_answer_as_json(shop: str, tmp_path: Path) -> None:
     environ = folder_setting(tmp_path)
-    done = run("rollback", "--steps", "2", "--yes", "--json", url=shop, environ=environ)
+    done = run("rollback", "--steps", "3", "--yes", "--json", url=shop, environ=environ)
     answer = json.loads(done.stdout)
     assert [one["id"] for one in answer["done"]["undone"]] == answer["plan"]["scripts"]
     assert answer["plan"]["losses"] == [{"what": "public.refresh_tokens", "rows": 2}]
@@ -195,7 +195,7 @@ def test_the_answer_as_json(shop: str, tmp_path: Path) -> None:
 def test_an_object_that_depends_on_ours_stops_the_rollback_and_is_named(shop: str) -> None:
     with psycopg.connect(shop, autocommit=True) as connection:
         connection.execute("create view who as select token_hash from refresh_tokens")
-    done = run("rollback", "--steps", "2", "--yes", "--no-backup", url=shop)
+    done = run("rollback", "--steps", "3", "--yes", "--no-backup", url=shop)
     assert done.returncode == Exit.FAILED
     assert "rollback of matcha/0005_refresh_tokens: cannot drop table" in done.stderr
     assert "view public.who depends on" in done.stderr

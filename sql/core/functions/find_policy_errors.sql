@@ -263,7 +263,8 @@ begin
         where policy.archive_table = policy.relation
 
         union all
-        select 'selector: what is set cannot be proved to be eligible no more; delete or archive can'
+        select
+            'selector: what is set cannot be proved to be eligible no more; delete or archive can'
         where policy.selector is not null
           and policy.action = 'set'
 

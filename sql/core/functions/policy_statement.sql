@@ -33,8 +33,10 @@ begin
         when 'oldest' then
             return format('select to_jsonb(min(target.%I)) from ', key) || v_only || ' ' || v_where;
         when 'edge' then
-            return format('select to_jsonb(target.%I::text) from ', key) || v_only || ' ' || v_where
-                || format(' order by target.%I offset $1 limit 1', key);
+            -- What is selected is computed of every row that is skipped as well: the key alone is.
+            return format('select to_jsonb(found.key::text) from (select target.%I from ', key)
+                || v_only || ' ' || v_where
+                || format(' order by target.%I offset $1 limit 1) as found (key)', key);
         when 'take' then
             return 'select to_jsonb(array(select target.ctid::text from ' || v_only || ' '
                 || v_where || ' limit $1 for update skip locked))';

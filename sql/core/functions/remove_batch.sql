@@ -92,7 +92,7 @@ begin
                     else maintenance.lowest_key(policy, 1)
                 end,
                 'end', pg_relation_size(v_leaf) / current_setting('block_size')::bigint,
-                'span', case v_strategy when 'heap' then v_first_span else 1000 end
+                'span', case v_strategy when 'heap' then v_first_span else 2500 end
             );
         end if;
     end if;

@@ -83,13 +83,16 @@ begin
     elsif v_step.removed >= v_step.max_rows then
         exit_reason := 'budget';
         message := format('%s rows were allowed', v_step.max_rows);
-    elsif v_step.removed >= v_step.bound and maintenance.count_eligible(
-        v_policy, maintenance.branch_bounds(v_policy, v_step.moment), at_most => 1
-    ) = 0 then
-        exit_reason := 'exhausted';
     elsif v_step.removed >= v_step.bound then
-        exit_reason := 'guard';
-        message := format('no more than %s rows were accepted', v_step.bound);
+        -- Not in the condition above: where there is no bound, "null and ..." would count as well.
+        if maintenance.count_eligible(
+            v_policy, maintenance.branch_bounds(v_policy, v_step.moment), at_most => 1
+        ) = 0 then
+            exit_reason := 'exhausted';
+        else
+            exit_reason := 'guard';
+            message := format('no more than %s rows were accepted', v_step.bound);
+        end if;
     end if;
 
     if exit_reason is not null then
