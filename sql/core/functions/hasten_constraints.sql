@@ -16,10 +16,11 @@ begin
         distinct format('%I.%I', deferred.connamespace::regnamespace, deferred.conname), ', '
     )
     into v_names
-    from pg_catalog.pg_constraint as deferred
-    join pg_catalog.pg_class as tended on tended.oid = hasten_constraints.relation
-    where deferred.condeferrable
-      and hasten_constraints.relation in (deferred.conrelid, deferred.confrelid)
+    from pg_catalog.pg_trigger as trigger
+    join pg_catalog.pg_constraint as deferred on deferred.oid = trigger.tgconstraint
+    join pg_catalog.pg_class as tended on tended.oid = trigger.tgrelid
+    where trigger.tgrelid = hasten_constraints.relation
+      and trigger.tgdeferrable
       and not exists (
           select
           from pg_catalog.pg_constraint as namesake
