@@ -52,9 +52,6 @@ ACCEPTED = re.compile(
     r"|maintenance\.assert_outside_transaction\(text\), line \d*, "
     r"(error: invalid transaction termination|performance: routine is marked as VOLATILE)"
     r"|maintenance\.run_\w+\(.*\), line \d*, error: cannot commit while a subtransaction is active"
-    r"|maintenance\.assert_outside_transaction\(text\), line \d*, "
-    r"(error: invalid transaction termination|performance: routine is marked as VOLATILE)"
-    r"|maintenance\.run_\w+\(.*\), line \d*, error: cannot commit while a subtransaction is active"
 )
 
 

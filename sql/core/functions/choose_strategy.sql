@@ -66,7 +66,9 @@ begin
     from pg_catalog.pg_class as class
     where class.oid = leaf;
 
-    v_limit := greatest(v_pages * 0.5, case when v_correlation > 0.9 then 0.3 * v_total end);
+    v_limit := greatest(
+        v_pages * 0.5, case when v_correlation > 0.9 then 0.3 * v_total::numeric end
+    );
     strategy := case when rows > v_limit then 'heap' else 'window' end;
     reason := format(
         'about %s %% of the rows go, %s', round((100 * rows / greatest(v_total, 1))::numeric, 1),
