@@ -138,6 +138,22 @@ begin
       -- 8 and 16 are the bits of DELETE and UPDATE (PostgreSQL's catalog/pg_trigger.h).
       and trigger.tgtype & case policy.action when 'set' then 16 else 8 end <> 0;
 
+    -- Since 18, what is deferred runs as whoever caused it.
+    return query
+    select
+        'deferring_owner',
+        format(
+            'before PostgreSQL 18, what a trigger of %I defers runs as whoever runs the policy: '
+            'let an operator run it, and not a superuser',
+            pg_get_userbyid(class.relowner)
+        ),
+        null::text
+    from pg_catalog.pg_class as class
+    join pg_catalog.pg_namespace as namespace on namespace.nspname = 'maintenance'
+    where class.oid = policy.relation
+      and class.relowner <> namespace.nspowner
+      and current_setting('server_version_num')::integer < 180000;
+
     return query
     select
         'replica_identity',
