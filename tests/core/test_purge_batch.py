@@ -569,8 +569,9 @@ def test_a_view_may_say_what_goes(tx: Connection, size: int) -> None:
 
 
 @pytest.mark.parametrize("with_dependents", [False, True])
-def test_a_row_that_a_view_selects_no_more_once_it_is_locked_stays(
-    db: Connection, another: Callable[[], Connection], with_dependents: bool
+@pytest.mark.parametrize("by", ["view", "condition", "condition of a branch"])
+def test_a_row_that_another_table_saves_once_it_is_locked_stays(
+    db: Connection, another: Callable[[], Connection], by: str, with_dependents: bool
 ) -> None:
     """A use of the row is committed after it was selected, and before it is removed."""
     a_selector(db)
@@ -584,7 +585,19 @@ def test_a_row_that_a_view_selects_no_more_once_it_is_locked_stays(
         " end if; return true; end $$",
     )
     trace = {"relation": "public.trace", "columns": ["token"], "references": ["id"]}
-    alter(db, condition="public.pause(target.id)", dependents=[trace] if with_dependents else [])
+    unused = "not exists (select from public.use where use.token = target.id)"
+    asked: dict[str, Any] = {
+        "view": {"condition": "public.pause(target.id)"},
+        "condition": {"condition": f"{unused} and public.pause(target.id)", "column": "expires_at"},
+        "condition of a branch": {
+            "condition": "public.pause(target.id)",
+            "branches": [{"column": "expires_at", "condition": unused}],
+        },
+    }[by]
+    if by != "view":
+        execute(db, "select maintenance.remove_policy('token')")
+        register(db, **asked)
+    alter(db, dependents=[trace] if with_dependents else [], condition=asked["condition"])
     user, observer = another(), another()
     execute(user, "select pg_advisory_lock(1)")
     with calling(db, "select removed from maintenance.purge_batch('token')") as purging:

@@ -2,9 +2,9 @@
 --
 -- The plain statement is the fast one. Where it meets a lock that is not free within 20 ms, it is
 -- undone, and the rows that are free are locked first and then removed; so are they where rows of
--- other tables go before or along, since the statistics count what is undone, where a view selects,
--- and where a trigger might keep a row. Between the two statements the row cannot change, and the
--- second sees what was committed before the lock.
+-- other tables go before or along, since the statistics count what is undone, where a view or
+-- another table decides, and where a trigger might keep a row. Between the two statements the
+-- row cannot change, and the second sees what was committed before the lock.
 --
 -- outcome: done; full: there may be more rows than size in the range; overflow: there were, and
 -- nothing was removed; locked: not even the table could be locked.
@@ -41,6 +41,7 @@ begin
     if not (
         is_gentle
         or policy.selector is not null
+        or concat_ws(' ', policy.condition, policy.branches::text) ~* '\mselect\M'
         or policy.allow_cascade
         or jsonb_array_length(policy.dependents) > 0
         or exists (
