@@ -265,6 +265,7 @@ comment on column maintenance.lease.owner_start is 'When that session began: pid
 \ir ../../sql/core/functions/leaves_of.sql
 \ir ../../sql/core/functions/branch_key.sql
 \ir ../../sql/core/functions/branch_index.sql
+\ir ../../sql/core/functions/try_policy.sql
 \ir ../../sql/core/functions/find_policy_errors.sql
 \ir ../../sql/core/functions/find_policy_risks.sql
 \ir ../../sql/core/functions/save_policy.sql

@@ -10,6 +10,7 @@ drop function maintenance.register_policy(text, regclass, jsonb, text);
 drop function maintenance.save_policy(text, regclass, text, jsonb, jsonb, text);
 drop function maintenance.find_policy_risks(maintenance.policy);
 drop function maintenance.find_policy_errors(maintenance.policy);
+drop function maintenance.try_policy(maintenance.policy);
 drop function maintenance.branch_index(maintenance.policy, regclass, integer, text[]);
 drop function maintenance.branch_key(maintenance.policy, integer);
 drop function maintenance.leaves_of(regclass);

@@ -14,6 +14,7 @@ drop procedure maintenance.run_policy(
 drop procedure maintenance.drive_step(
     bigint, text, text, integer, bigint, timestamptz, bigint, text, text
 );
+drop procedure maintenance.next_transaction();
 drop function maintenance.assert_outside_transaction(text);
 drop function maintenance.deadline_of_call(interval);
 drop function maintenance.policies_of(text[]);

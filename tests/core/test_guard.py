@@ -164,10 +164,14 @@ def test_a_cutoff_may_jump_where_no_row_is_concerned(db: Connection) -> None:
 
 
 def test_a_policy_may_ask_for_a_backup(db: Connection) -> None:
-    tokens(db, backup_within="1 day")
+    tokens(db, backup_within="1 day", guard_rows=2)
     assert refusal(db).startswith("no backup of the last 1 day is attested")
+    assert (plan(db)["verdict"], plan(db)["token"]) == ("needs_backup", None)
+    execute(db, "select maintenance.attest_backup('dump', 'lost', now())")
     token = plan(db)["token"]
+    execute(db, "delete from maintenance.backup_attestation")
     assert refusal(db, token).startswith("no backup"), "a token is no backup"
+    alter(db, guard_rows=100)
     execute(db, "select maintenance.attest_backup('dump', 'old', now() - interval '25 h')")
     assert refusal(db).startswith("no backup")
     execute(db, "select maintenance.attest_backup('dump', 'new', now() - interval '23 h')")

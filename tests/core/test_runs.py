@@ -386,7 +386,44 @@ def test_the_time_of_a_call_is_that_of_all_its_policies(db: Connection) -> None:
     assert column(db, "select exit_reason from maintenance.run_step order by id") == [
         "budget", "budget",
     ]  # fmt: skip
+    assert column(db, "select eligible is null from maintenance.run_step order by id") == [
+        False, True,
+    ], "what comes too late is not even counted"  # fmt: skip
     assert count(db, "second") == 1
+
+
+def test_a_run_that_comes_to_no_policy_is_in_the_history(db: Connection) -> None:
+    execute(db, "update maintenance.policy set is_enabled = false")
+    execute(db, "call maintenance.run_operations()")
+    assert rows(
+        db,
+        "select run, policy, exit_reason, ended_at is not null, program"
+        " from maintenance.run_history",
+    ) == [(1, None, None, True, "run_operations")]
+    execute(db, "update maintenance.run set ended_at = null, owner_pid = 0")
+    assert column(db, "select exit_reason from maintenance.run_history") == ["interrupted"]
+
+
+def test_a_run_that_is_cancelled_while_it_is_judged_is_logged(
+    db: Connection, another: Callable[[], Connection]
+) -> None:
+    tokens(db)
+    execute(
+        db,
+        "create function wait() returns boolean language plpgsql set lock_timeout = 0 as"
+        " $$ begin perform pg_advisory_xact_lock_shared(1); return true; end $$",
+    )
+    alter(db, condition="public.wait()", guard_rows=1)
+    observer = another()
+    with closed_gate(db), calling(db) as call:
+        until(lambda: at_the_gate(observer))
+        execute(observer, "select pg_cancel_backend(%s)", call.pid)
+        call.wait()
+    assert steps(db, "(step.exit_reason, step.sqlstate, step.eligible)::text") == [
+        "(stopped,57014,)"
+    ]
+    assert scalar(db, "select step from maintenance.lease where policy = 'token'") is None
+    assert count(db) == 11
 
 
 # The session of the caller

@@ -16,9 +16,10 @@ begin
         from pg_catalog.pg_proc as routine
         where routine.pronamespace = 'maintenance'::regnamespace
           and routine.proname in (
-              'run_policy', 'run_operations', 'drive_step', 'purge_batch', 'stop_run',
-              'open_run', 'open_step', 'run_batch', 'close_step', 'close_run', 'policies_of',
-              'deadline_of_call', 'assert_outside_transaction', 'attest_backup'
+              'run_policy', 'run_operations', 'drive_step', 'next_transaction',
+              'purge_batch', 'stop_run', 'open_run', 'open_step', 'run_batch', 'close_step',
+              'close_run', 'policies_of', 'deadline_of_call', 'assert_outside_transaction',
+              'attest_backup'
           )
     loop
         execute format('grant execute on routine %s to %I', v_routine, grant_operator.role);

@@ -1,8 +1,9 @@
 -- Judges whether a run may go ahead: by how much it would remove, how far its cutoff jumped, and
 -- whether there is the backup that the policy asks for.
 --
--- A token lifts the first two. It says version, moment, bound and time of its issue; the run then
--- uses that very moment, and removes no more than the bound, a tenth over what was counted.
+-- A token lifts the first two, which are refused; the third needs the backup. The token says
+-- version, moment, bound and time of its issue; the run then uses that very moment, and removes no
+-- more than the bound, a tenth over what was counted.
 
 create or replace function maintenance.judge_run(
     policy maintenance.policy,
@@ -36,6 +37,7 @@ begin
         from maintenance.backup_attestation as attested
         where attested.taken_at >= clock_timestamp() - policy.backup_within
     ) then
+        verdict := 'needs_backup';
         reason := format(
             'no backup of the last %s is attested; maintenance.attest_backup(kind, reference, '
             'taken_at) does so',
@@ -128,4 +130,4 @@ $function$;
 revoke all on function maintenance.judge_run(maintenance.policy, text) from public;
 
 comment on function maintenance.judge_run(maintenance.policy, text) is
-    'Judge whether a run of a policy may go ahead: pass, accepted or refused, and why.';
+    'Judge whether a run of a policy may go ahead: pass, accepted, refused, needs_backup; and why.';

@@ -48,6 +48,12 @@ begin
     if not v_policy.is_enabled then
         exit_reason := 'disabled';
         message := 'the policy is switched off';
+    elsif v_run.is_stop_requested then
+        exit_reason := 'stopped';
+        message := 'somebody asked the run to stop';
+    elsif clock_timestamp() >= deadline then
+        exit_reason := 'budget';
+        message := 'the time was up before it began';
     elsif v_lease.step is not null
           and v_lease.owner_pid <> pg_backend_pid()  -- what this session began before, it gave up
           and maintenance.is_alive(
@@ -67,10 +73,14 @@ begin
             into v_verdict, message, v_moment, v_bound, v_eligible
             from maintenance.judge_run(v_policy, accept) as judged;
 
-            if v_verdict = 'refused' then
+            if v_verdict not in ('pass', 'accepted') then
                 exit_reason := 'guard';
             end if;
         exception
+            when query_canceled then  -- counting can take long
+                exit_reason := 'stopped';
+                message := sqlerrm;
+                v_sqlstate := sqlstate;
             when others then
                 exit_reason := 'error';
                 message := sqlerrm;

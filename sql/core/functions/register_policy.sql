@@ -37,12 +37,10 @@ begin
         select
         from maintenance.policy as known
         where known.name = register_policy.policy
-          and known.chain is distinct from register_policy.chain
-    ) or exists (
-        select
-        from maintenance.policy as known
-        where known.name = register_policy.policy
-          and register_policy.chain is null
+          and (
+              register_policy.chain is null
+              or known.chain is distinct from register_policy.chain
+          )
     ) then
         raise exception using
             errcode = 'duplicate_object',

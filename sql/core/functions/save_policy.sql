@@ -48,12 +48,16 @@ begin
     select string_agg(given.key, ', ')
     into v_unknown
     from jsonb_object_keys(v_given) as given (key)
-    where given.key not in (
-        'operation', 'is_enabled', 'action', 'branches', 'selector', 'condition', 'retention',
-        'grace', 'zone', 'hold_column', 'assignments', 'archive_table', 'dependents',
-        'allow_cascade', 'batch_size', 'max_rows', 'max_duration', 'guard_rows', 'guard_share',
-        'severity', 'backup_within', 'priority', 'max_silence'
-    );
+    where given.key in (
+        'name', 'relation', 'chain', 'shipped', 'version', 'changed_at', 'changed_by'
+    )
+       or not exists (
+           select
+           from pg_catalog.pg_attribute as setting
+           where setting.attrelid = 'maintenance.policy'::regclass
+             and setting.attname = given.key
+             and setting.attnum > 0
+       );
 
     if v_unknown is not null then
         raise exception using
@@ -90,24 +94,11 @@ begin
         );
         v_policy.relation := save_policy.relation;
 
+        delete from maintenance.policy as known
+        where known.name = save_policy.policy;
+
         insert into maintenance.policy
-        select v_policy.*
-        on conflict (name) do update
-        set (
-            relation, chain, operation, is_enabled, action, branches, selector, condition,
-            retention, grace, zone, hold_column, assignments, archive_table, dependents,
-            allow_cascade, batch_size, max_rows, max_duration, guard_rows, guard_share, severity,
-            backup_within, priority, max_silence, shipped, version, changed_at, changed_by
-        ) = (
-            excluded.relation, excluded.chain, excluded.operation, excluded.is_enabled,
-            excluded.action, excluded.branches, excluded.selector, excluded.condition,
-            excluded.retention, excluded.grace, excluded.zone, excluded.hold_column,
-            excluded.assignments, excluded.archive_table, excluded.dependents,
-            excluded.allow_cascade, excluded.batch_size, excluded.max_rows, excluded.max_duration,
-            excluded.guard_rows, excluded.guard_share, excluded.severity, excluded.backup_within,
-            excluded.priority, excluded.max_silence, excluded.shipped, excluded.version,
-            excluded.changed_at, excluded.changed_by
-        );
+        select v_policy.*;
     exception
         when check_violation then
             declare

@@ -1,7 +1,5 @@
 -- Carries out one policy within a run: batch after batch, each committed on its own.
 --
--- A procedure that commits can have no SET clause, so every transaction begins by pinning the path:
--- before any expression, which would be read by the path of the session, and at its level.
 -- Nothing is lost that a repeat would not remove again, so batches do not wait for the disk;
 -- closing the step does, and takes them along.
 
@@ -24,9 +22,7 @@ declare
     v_cursor jsonb;
     v_sqlstate text;
 begin
-    commit;
-    set transaction isolation level read committed;
-    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    call maintenance.next_transaction();
     removed := 0;
 
     begin
@@ -40,9 +36,7 @@ begin
             return;
     end;
 
-    commit;
-    set transaction isolation level read committed;
-    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    call maintenance.next_transaction();
 
     while exit_reason is null loop
         perform set_config('synchronous_commit', 'off', true);
@@ -66,9 +60,7 @@ begin
                 v_sqlstate := sqlstate;
         end;
 
-        commit;
-        set transaction isolation level read committed;
-        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        call maintenance.next_transaction();
         continue when exit_reason is not null;
 
         if v_batch.pause > interval '0 s' then

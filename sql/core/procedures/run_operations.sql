@@ -29,9 +29,7 @@ begin
             perform maintenance.assert_outside_transaction(sqlerrm);
     end;
 
-    commit;
-    set transaction isolation level read committed;
-    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    call maintenance.next_transaction();
     v_deadline := maintenance.deadline_of_call(max_duration);
     v_policies := maintenance.policies_of(operations);
     run := maintenance.open_run(
@@ -41,7 +39,6 @@ begin
         ))
     );
     removed := 0;
-    commit;
 
     foreach v_policy in array v_policies loop
         v_reason := null;
@@ -56,9 +53,7 @@ begin
         end if;
     end loop;
 
-    commit;
-    set transaction isolation level read committed;
-    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    call maintenance.next_transaction();
     perform maintenance.close_run(run);
     -- A trigger may have left the session another path.
     perform pg_catalog.set_config('search_path', v_path, false);

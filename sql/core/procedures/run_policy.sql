@@ -30,9 +30,7 @@ begin
     end;
 
     perform maintenance.policies_of(array[policy]);  -- is there one?
-    commit;
-    set transaction isolation level read committed;
-    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    call maintenance.next_transaction();
     v_deadline := maintenance.deadline_of_call(max_duration);
     run := maintenance.open_run(
         'run_policy',
@@ -41,15 +39,12 @@ begin
             'max_duration', max_duration
         ))
     );
-    commit;
 
     call maintenance.drive_step(
         run, policy, accept, batch_size, max_rows, v_deadline, removed, exit_reason, message
     );
 
-    commit;
-    set transaction isolation level read committed;
-    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    call maintenance.next_transaction();
     perform maintenance.close_run(run);
     -- A trigger may have left the session another path.
     perform pg_catalog.set_config('search_path', v_path, false);
@@ -66,7 +61,7 @@ begin
             detail = pg_catalog.format('Run %s removed %s rows.', run, removed),
             hint = case exit_reason
                 when 'guard' then
-                    'maintenance.preview(policy) shows the rows, and prints a token to accept.'
+                    'maintenance.preview(policy) shows what would go, and a token where one helps.'
                 else 'maintenance.run_history has the run.'
             end;
     end if;

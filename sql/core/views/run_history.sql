@@ -1,4 +1,4 @@
--- What ran, newest first: a line for each policy of each run.
+-- What ran, newest first: a line for each policy of each run, and one for a run without any.
 
 create or replace view maintenance.run_history
 with (security_invoker = true)
@@ -8,8 +8,8 @@ select
     step.policy,
     step.operation,
     step.relation,
-    step.started_at,
-    step.ended_at,
+    coalesce(step.started_at, run.started_at) as started_at,
+    case when step.id is null then run.ended_at else step.ended_at end as ended_at,
     coalesce(step.ended_at, step.heartbeat_at) - step.started_at as duration,
     step.moment,
     step.removed,
@@ -22,7 +22,10 @@ select
     coalesce(
         step.exit_reason,
         case
-            when maintenance.is_alive(run.owner_pid, run.owner_start, step.heartbeat_at)
+            when step.id is null and run.ended_at is not null then null
+            when maintenance.is_alive(
+                run.owner_pid, run.owner_start, coalesce(step.heartbeat_at, run.started_at)
+            )
                 then 'running'
             else 'interrupted'
         end
@@ -34,14 +37,15 @@ select
     run.started_by,
     run.started_from
 from maintenance.run
-join maintenance.run_step as step on step.run = run.id
-order by step.id desc;
+left join maintenance.run_step as step on step.run = run.id
+order by run.id desc, step.id desc;
 
 revoke all on table maintenance.run_history from public;
 
 comment on view maintenance.run_history is 'What ran, when, for how long, and why it ended.';
 comment on column maintenance.run_history.run is 'Number of the run.';
-comment on column maintenance.run_history.policy is 'Policy that it carried out.';
+comment on column maintenance.run_history.policy is
+    'Policy that it carried out; null: it came to none.';
 comment on column maintenance.run_history.operation is 'Operation of the policy.';
 comment on column maintenance.run_history.relation is 'Table of the policy.';
 comment on column maintenance.run_history.started_at is 'When this policy began.';
