@@ -346,6 +346,12 @@ def test_a_policy_that_removes_less_than_arrives_never_catches_up(tx: Connection
     assert forecast(tx) == (30, 15, 250, "will never catch up")
 
 
+def test_a_policy_that_removes_as_much_as_arrives_never_catches_up(tx: Connection) -> None:
+    # 10 were left, 50 have come, 50 are gone
+    log(tx, (10, "budget", 5, 15, None), (0, "budget", 50, 60, None))
+    assert forecast(tx) == (5, 5, 10, "will never catch up")
+
+
 def test_a_policy_that_removes_more_than_arrives_is_clean_one_day(tx: Connection) -> None:
     # 1000 were left, 200 have come, 700 are gone: 50 less each hour, and 500 to go
     log(tx, (10, "budget", 100, 1100, None), (5, "budget", 300, 1100, None),

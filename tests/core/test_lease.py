@@ -179,6 +179,17 @@ def test_a_takeover_waits_for_the_batch_of_the_ghost(
     ]
 
 
+def test_a_token_that_is_not_that_of_the_step_removes_nothing(db: Connection) -> None:
+    tokens(db)
+    step, token = open_step(db)
+    for wrong in (token - 1, token + 1):
+        with pytest.raises(errors.ObjectNotInPrerequisiteState, match="does not hold its lease"):
+            execute(db, BATCH.format(step, wrong))
+        execute(db, "select maintenance.close_step(%s, %s, 'exhausted')", step, wrong)
+    assert count(db) == 22
+    assert rows(db, BATCH.format(step, token)) == [(2, None)]
+
+
 def test_a_session_that_gave_up_a_run_may_begin_another(db: Connection) -> None:
     tokens(db)
     open_step(db)
