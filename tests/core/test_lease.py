@@ -207,6 +207,17 @@ def test_a_lease_of_another_session_with_the_same_pid_is_no_lease(
     assert run(db)[:2] == (21, "exhausted")
 
 
+@pytest.mark.parametrize(("seconds", "lives"), [(59, True), (61, False)])
+def test_a_session_that_hides_when_it_began_lives_for_a_minute_after_its_last_batch(
+    tx: Connection, seconds: int, lives: bool
+) -> None:
+    heartbeat = f"clock_timestamp() - interval '{seconds} s'"
+    assert scalar(
+        tx, f"select maintenance.is_alive(pg_backend_pid(), null, {heartbeat})"
+    ) is lives  # fmt: skip
+    assert not scalar(tx, f"select maintenance.is_alive(0, null, {heartbeat})"), "it has gone"
+
+
 def test_only_the_session_of_a_run_opens_its_steps(
     db: Connection, another: Callable[[], Connection]
 ) -> None:

@@ -668,6 +668,16 @@ def test_in_a_copied_database_nothing_runs_until_somebody_says_so(
         assert count(copy) == int("open_run" in statement)
 
 
+def test_the_same_database_on_another_server_is_a_copy_as_well(db: Connection, owner: str) -> None:
+    execute(
+        db, "update maintenance.installation set system_identifier = system_identifier + 1"
+    )  # fmt: skip
+    with pytest.raises(errors.ObjectNotInPrerequisiteState, match="is a copy of the one"):
+        execute(db, "call maintenance.run_policy('p')")
+    execute(db, "select maintenance.adopt_clone()")
+    assert run(db, "p") == (5, "exhausted")
+
+
 def test_a_lease_of_the_original_does_not_hold_in_the_copy(db: Connection, owner: str) -> None:
     number = scalar(db, "select maintenance.open_run('by hand')")
     step, token = rows(db, f"select step, token from maintenance.open_step({number}, 'p')")[0]

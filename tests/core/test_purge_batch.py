@@ -505,6 +505,43 @@ def test_dependents_go_first(db: Connection, size: int, kind: str) -> None:
     assert count(db, "use") == 15
 
 
+def a_use_that_is_checked_late(db: Connection) -> None:
+    a_table(db)
+    put(db, "dead")
+    execute(
+        db,
+        "create table use (token bigint constraint late references token"
+        " deferrable initially deferred); insert into use select id from token",
+    )
+    register(db)
+
+
+def test_a_deferred_foreign_key_fails_with_the_batch_and_not_at_commit(db: Connection) -> None:
+    a_use_that_is_checked_late(db)
+    execute(db, "begin")
+    with pytest.raises(errors.ForeignKeyViolation):
+        purge(db)
+    execute(db, "rollback")
+    assert count(db) == 1
+
+
+def test_a_deferred_foreign_key_with_a_namesake_of_another_owner_fails_at_commit(
+    db: Connection, role: Callable[[str], str]
+) -> None:
+    """To set it would set the other one as well, and run what that one has to check."""
+    a_use_that_is_checked_late(db)
+    execute(
+        db,
+        "create table other (id integer unique, parent integer constraint late"
+        f" references other (id) deferrable); alter table other owner to {role('other')}",
+    )
+    execute(db, "begin")
+    assert purge(db)[0] == 1
+    with pytest.raises(errors.ForeignKeyViolation):
+        execute(db, "commit")
+    assert count(db) == 1
+
+
 @pytest.mark.parametrize("kind", ["", "deferrable initially deferred"])
 def test_a_foreign_key_that_nobody_thought_of_is_an_error_with_a_log_row(
     db: Connection, kind: str

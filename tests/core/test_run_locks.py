@@ -128,6 +128,23 @@ def test_what_is_held_for_good_is_named_with_its_holder(
     assert run(db)[:2] == (3, "exhausted")
 
 
+def test_who_waits_for_a_row_is_not_its_holder(
+    db: Connection, another: Callable[[], Connection]
+) -> None:
+    tokens(db, pages=1)
+    holder, observer = another(), another()
+    hold(holder)
+    with calling(db, "update token set name = 'waited' where name = 'held'") as waiting:
+        until_blocked(observer, waiting.session)
+        with pytest.raises(errors.RaiseException) as failure:
+            run(db)
+        named = str(failure.value.diag.message_primary)
+        assert f"process {holder.info.backend_pid} " in named
+        assert f"process {waiting.pid} " not in named
+        execute(holder, "commit")
+        waiting.wait()
+
+
 def test_of_rows_that_several_share_it_does_not_say_that_nobody_holds_them(
     db: Connection, another: Callable[[], Connection]
 ) -> None:
