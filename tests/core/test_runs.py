@@ -174,25 +174,6 @@ def test_a_run_does_not_rest_past_statement_timeout(
     assert run(db)[:2] == (9, "budget")
 
 
-def test_a_run_can_be_stopped(db: Connection, another: Callable[[], Connection]) -> None:
-    tokens(db)
-    a_gate(db)
-    put(db, "gate")
-    put(db, "dead", 10)
-    observer = another()
-    with (
-        closed_gate(db),
-        calling(db, "call maintenance.run_policy('token', batch_size => 2)") as it,
-    ):
-        until(lambda: at_the_gate(observer))
-        execute(observer, "select maintenance.stop_run(max(id)) from maintenance.run")
-        execute(db, "select pg_advisory_unlock(1)")
-        _, removed, *rest = it.result()
-        execute(db, "select pg_advisory_lock(1)")
-    assert rest == ["stopped", "somebody asked it to stop"]
-    assert count(db) == 22 - removed > 1
-
-
 def test_only_what_runs_can_be_stopped(db: Connection) -> None:
     tokens(db)
     run(db)
@@ -202,22 +183,21 @@ def test_only_what_runs_can_be_stopped(db: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "reason", "message"),
+    ("meanwhile", "message"),
     [
         (
-            "alter_policy('token', '{\"retention\": \"3 days\"}')",
-            "stopped",
+            "select maintenance.stop_run(max(id)) from maintenance.run",
+            "somebody asked it to stop",
+        ),
+        (
+            "select maintenance.alter_policy('token', '{\"retention\": \"3 days\"}')",
             "the policy was changed",
         ),
-        ("enable_policy('token', false)", "stopped", "the policy was changed"),
+        ("select maintenance.enable_policy('token', false)", "the policy was changed"),
     ],
 )
-def test_a_run_ends_when_its_policy_changes(
-    db: Connection,
-    another: Callable[[], Connection],
-    change: str,
-    reason: str,
-    message: str,
+def test_a_run_ends_with_its_batch_when_it_is_stopped_or_its_policy_changes(
+    db: Connection, another: Callable[[], Connection], meanwhile: str, message: str
 ) -> None:
     tokens(db)
     a_gate(db)
@@ -229,11 +209,11 @@ def test_a_run_ends_when_its_policy_changes(
         calling(db, "call maintenance.run_policy('token', batch_size => 2)") as it,
     ):
         until(lambda: at_the_gate(observer))
-        execute(observer, f"select maintenance.{change}")
+        execute(observer, meanwhile)
         execute(db, "select pg_advisory_unlock(1)")
         _, removed, *rest = it.result()
         execute(db, "select pg_advisory_lock(1)")
-    assert rest == [reason, message]
+    assert rest == ["stopped", message]
     assert count(db) == 22 - removed > 1
 
 

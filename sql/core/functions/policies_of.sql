@@ -23,7 +23,7 @@ begin
         raise exception using
             errcode = 'undefined_object',
             message = format('there is no operation or policy %s', v_unknown),
-            hint = 'The operations are a column of maintenance.policy.';
+            hint = 'maintenance.policy lists both: see its columns operation and name.';
     end if;
 
     return array(
