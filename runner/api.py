@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runner.migrate import Done, Migrated, migrate
     from runner.rollback import Loss, RollbackPlan, RolledBack, plan_rollback, rollback
     from runner.settings import Setting, Settings, embedded_server, load
-    from runner.status import ScriptStatus, Status, show, show_all, status
+    from runner.status import ScriptStatus, Status, SweepStatus, show, show_all, status
 
 __all__ = [
     "MIGRATION_LOCK",
@@ -45,6 +45,7 @@ __all__ = [
     "Settings",
     "Status",
     "Stopped",
+    "SweepStatus",
     "Terms",
     "demo",
     "embedded_server",
@@ -66,7 +67,7 @@ MODULES = {
     "migrate": ["Done", "Migrated", "migrate"],
     "rollback": ["Loss", "RollbackPlan", "RolledBack", "plan_rollback", "rollback"],
     "settings": ["Setting", "Settings", "embedded_server", "load"],
-    "status": ["ScriptStatus", "Status", "show", "show_all", "status"],
+    "status": ["ScriptStatus", "Status", "SweepStatus", "show", "show_all", "status"],
 }
 
 

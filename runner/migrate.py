@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 DEFAULT_APPLICATION = "matcha"
 """What an empty database gets when nobody says which application it is for."""
+GONE = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.UndefinedFunction,
+)
 
 
 @dataclass(frozen=True)
@@ -243,7 +248,7 @@ def run_script(connection: Connection, name: str, text: str) -> None:
             hint="Change or drop what depends on it, then run the command again."
             if isinstance(error, psycopg.errors.DependentObjectsStillExist)
             else "Something that a migration made is gone: put it back (`runner show` has it)."
-            if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedObject)
+            if isinstance(error, GONE) and not error.diag.message_hint
             else error.diag.message_hint,
         ) from error
     if connection.info.transaction_status != TransactionStatus.INTRANS:

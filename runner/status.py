@@ -22,6 +22,17 @@ class ScriptStatus:
 
 
 @dataclass(frozen=True)
+class SweepStatus:
+    """One sweep on insert, and how it stands: on, off, idle or broken, and why it is not on."""
+
+    policy: str
+    state: str
+    detail: str | None
+    remedy: str | None
+    """The statement that makes a broken one anew."""
+
+
+@dataclass(frozen=True)
 class Status:
     """Where a database stands."""
 
@@ -33,12 +44,19 @@ class Status:
     missing_indexes: list[str]
     missing_objects: list[str]
     """What applied scripts made and is no longer there, as kind and name."""
+    sweeps: list[SweepStatus]
+    """Tables that sweep on insert."""
 
     @property
-    def is_up_to_date(self) -> bool:
+    def is_migrated(self) -> bool:
+        """Whether ``migrate`` would have nothing to do, and everything that it made is there."""
         return not (self.missing_indexes or self.missing_objects) and all(
             one.status == "applied" for one in self.scripts
         )
+
+    @property
+    def is_up_to_date(self) -> bool:
+        return self.is_migrated and all(one.state != "broken" for one in self.sweeps)
 
 
 def status(url: str) -> Status:
@@ -60,6 +78,14 @@ def status(url: str) -> Status:
             literal(query("existing_objects")),
             {"kinds": [one.kind for one in made], "names": [one.name for one in made]},
         ).fetchall()
+        view = ("view", "maintenance.insert_sweep_status")
+        sweeps = (
+            connection.execute(
+                "select policy, state, detail, remedy from maintenance.insert_sweep_status"
+            ).fetchall()
+            if view in existing
+            else []
+        )
     edited = set(changed(state, known))
     applied = {row.migration_id: row for row in state.applied}
     lines = [
@@ -86,6 +112,7 @@ def status(url: str) -> Status:
         lines,
         [index.name for index in state.missing_indexes],
         [f"{one.kind} {one.name}" for one in made if (one.kind, one.name) not in existing],
+        [SweepStatus(*row) for row in sweeps],
     )
 
 

@@ -175,8 +175,8 @@ RULES = {
         where pronamespace = 'maintenance'::regnamespace
           and has_function_privilege('public', oid, 'execute')
         """,
-        "grant execute on function maintenance.open_sweep(oid) to public",
-        "maintenance.open_sweep(oid)",
+        "grant execute on function maintenance.install_executor(name) to public",
+        "maintenance.install_executor(name)",
     ),
     "the public may not touch any relation in it": (
         """

@@ -119,7 +119,6 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/functions/cascade_tree.sql
 \ir ../../sql/core/functions/count_cascaded.sql
 \ir ../../sql/core/functions/name_holders.sql
-\ir ../../sql/core/functions/lowest_key.sql
 \ir ../../sql/core/functions/hasten_constraints.sql
 \ir ../../sql/core/functions/remove_batch.sql
 \ir ../../sql/core/functions/assert_may_run.sql

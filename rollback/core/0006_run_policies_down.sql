@@ -31,7 +31,6 @@ drop function maintenance.purge_batch(text, timestamptz, jsonb, integer);
 drop function maintenance.assert_may_run(maintenance.policy, timestamptz);
 drop function maintenance.remove_batch(maintenance.policy, timestamptz, jsonb, bigint, interval);
 drop function maintenance.hasten_constraints(regclass);
-drop function maintenance.lowest_key(maintenance.policy, integer);
 drop function maintenance.name_holders(jsonb);
 drop function maintenance.count_cascaded(regclass);
 drop function maintenance.cascade_tree(regclass);

@@ -1,19 +1,10 @@
 -- Removes the clean-up: from here on the token tables grow. No row of the application is
--- lost, but how its sweeps were set.
+-- lost, but how its sweeps were set. With a policy goes its sweep; what users changed about the
+-- policy stays for its return.
 
-drop trigger trigger_cleanup_refresh_tokens on public.refresh_tokens;
-drop trigger trigger_cleanup_email_verification_tokens on public.email_verification_tokens;
-drop trigger trigger_cleanup_password_reset_tokens on public.password_reset_tokens;
-drop function maintenance.sweep_refresh_tokens();
-drop function maintenance.sweep_email_verification_tokens();
-drop function maintenance.sweep_password_reset_tokens();
-
-delete from maintenance.insert_sweep
-where relation in (
-    'public.password_reset_tokens'::regclass,
-    'public.email_verification_tokens'::regclass,
-    'public.refresh_tokens'::regclass
-);
+select maintenance.remove_policy('refresh_tokens', chain => 'matcha');
+select maintenance.remove_policy('email_verification_tokens', chain => 'matcha');
+select maintenance.remove_policy('password_reset_tokens', chain => 'matcha');
 
 drop function public.refresh_stale_deck_progress(uuid);
 drop function public.refresh_deck_progress(uuid, uuid);

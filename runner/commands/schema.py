@@ -197,10 +197,17 @@ def status(
             screen.say(f"index {name} is missing")
         for name in answer.missing_objects:
             screen.say(f"{name} is gone: somebody dropped it")
+        for one in answer.sweeps:
+            if one.state != "on":
+                screen.say(f"the sweep of {one.policy} is {one.state}: {one.detail}")
+            if one.remedy:
+                screen.say(f"  {one.remedy};")
         if answer.is_up_to_date:
             screen.say(f"{answer.database} is up to date: {' and '.join(answer.chains)}")
         elif not answer.chains:
             screen.say(f"{answer.database} has nothing of pg-maintenance: run `runner migrate`")
+        elif answer.is_migrated:
+            screen.say(f"{answer.database} has all migrations, and inserts that do not sweep")
         else:
             screen.say(f"{answer.database} is not up to date: run `runner migrate`")
         screen.document(answer)

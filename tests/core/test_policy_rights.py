@@ -218,7 +218,10 @@ def test_an_operator_attests_backups_under_its_own_name(
             execute(session, f"select maintenance.attest_backup({wrong})")
 
 
-MONITORS = {"preview", "plan_policy", "forecast", "is_alive"}
+MONITORS = {
+    "preview", "plan_policy", "forecast", "is_alive",
+    "find_sweep_faults", "find_sweep_risks", "strict_defaults",
+}  # fmt: skip
 OPERATORS = MONITORS | {
     "run_policy", "run_operations", "drive_step", "next_transaction", "purge_batch", "stop_run",
     "open_run",
@@ -281,7 +284,8 @@ OF_MONITORS = [
     "select maintenance.preview('p')",
     "select maintenance.plan_policy('p')",
     "select from maintenance.run_history",
-    "select from maintenance.policy_status",
+    "select insert_sweep from maintenance.policy_status",
+    "select from maintenance.insert_sweep_status",
     "select from maintenance.policy",
 ]
 

@@ -196,6 +196,42 @@ def test_months_and_days_are_the_calendars_of_the_zone_and_hours_pass(
     assert column(tx, "select id from public.t order by id") == [0, 1, 10, 11]
 
 
+# In New York, 01:00 to 02:00 of 2024-11-03 came twice: from 05:00 and from 06:00 in UTC.
+TWICE: list[tuple[str, str, str, str]] = [
+    # The moment and the retention; the cutoff of a column with a zone, and of one without.
+    ("2024-11-03T04:59+00:00", "0 s", "2024-11-03T04:59", "2024-11-03T00:59"),
+    ("2024-11-03T05:00+00:00", "0 s", "2024-11-03T05:00", "2024-11-03T00:00"),
+    ("2024-11-03T05:30+00:00", "0 s", "2024-11-03T05:30", "2024-11-03T00:30"),
+    ("2024-11-03T06:00+00:00", "0 s", "2024-11-03T06:00", "2024-11-03T01:00"),
+    ("2024-11-03T06:30+00:00", "0 s", "2024-11-03T06:30", "2024-11-03T01:30"),
+    ("2024-11-03T07:30+00:00", "2 h", "2024-11-03T05:30", "2024-11-03T00:30"),
+    ("2024-11-03T08:30+00:00", "2 h", "2024-11-03T06:30", "2024-11-03T01:30"),
+    ("2024-11-04T05:30+00:00", "24 h", "2024-11-03T05:30", "2024-11-03T00:30"),
+    ("2024-11-04T06:30+00:00", "1 day", "2024-11-03T06:30", "2024-11-03T01:30"),
+    ("2024-11-04T05:30+00:00", "1 day", "2024-11-03T04:30", "2024-11-03T00:30"),
+]
+
+
+@pytest.mark.parametrize(("moment", "retention", "instant", "shown"), TWICE)
+def test_no_row_goes_early_in_the_hour_that_comes_twice(
+    tx: Connection, moment: str, retention: str, instant: str, shown: str
+) -> None:
+    execute(tx, "create table public.t (id integer primary key, at timestamptz, naive timestamp)")
+    for number in (-1, 0, 1):
+        execute(
+            tx,
+            "insert into public.t values (%s, %s, null), (%s, null, %s)",
+            number,
+            datetime.fromisoformat(instant).replace(tzinfo=UTC) + number * MICROSECOND,
+            number + 10,
+            datetime.fromisoformat(shown) + number * MICROSECOND,
+        )
+    branches = [{"column": "at"}, {"column": "naive"}]
+    register(tx, "t", "public.t", zone=HOME, branches=branches, retention=retention)
+    assert purge(tx, "t", moment) == 2
+    assert column(tx, "select id from public.t order by id") == [0, 1, 10, 11]
+
+
 def test_python_and_postgresql_know_the_same_clocks(tx: Connection) -> None:
     for zone in SESSIONS:
         for month in range(1, 13):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 TABLE = "public.refresh_tokens"
+POLICY = "refresh_tokens"
 SETTINGS = (
     "select enabled, batch_size, rest::text from maintenance.insert_sweep"
     f" where relation = '{TABLE}'::regclass"
@@ -23,8 +24,8 @@ SETTINGS = (
 DEFAULTS = (True, 100, "00:00:00.05")
 
 
-def configure(db: Connection, arguments: str = "", *, table: str = f"'{TABLE}'") -> None:
-    execute(db, f"select maintenance.set_insert_sweep({table}{arguments})")
+def configure(db: Connection, arguments: str = "", *, policy: str = f"'{POLICY}'") -> None:
+    execute(db, f"select maintenance.set_insert_sweep({policy}{arguments})")
 
 
 def grant(db: Connection, to: str) -> None:
@@ -32,7 +33,7 @@ def grant(db: Connection, to: str) -> None:
         db,
         f"grant usage on schema maintenance to {to};"
         " grant execute on function"
-        f" maintenance.set_insert_sweep(regclass, boolean, integer, interval) to {to}",
+        f" maintenance.set_insert_sweep(text, boolean, integer, interval) to {to}",
     )
 
 
@@ -93,17 +94,29 @@ def test_it_refuses_sizes_and_rests_that_cannot_be_meant(
 
 
 @pytest.mark.parametrize(
-    ("table", "named"), [("'public.users'", "public.users"), ("null", "null"), ("99", "99")]
+    ("policy", "message", "hint"),
+    [
+        (
+            "'unverified_users'",
+            "the policy unverified_users does not sweep on insert",
+            "Those that do are the rows of maintenance.insert_sweep;"
+            " maintenance.attach_insert_sweep adds one.",
+        ),
+        (
+            "'public.users'",
+            "there is no policy 'public.users'",
+            "The policies are the rows of maintenance.policy.",
+        ),
+        ("null", "there is no policy null", "The policies are the rows of maintenance.policy."),
+    ],
 )
-def test_a_table_that_does_not_sweep_is_refused_with_a_hint(
-    tx: Connection, table: str, named: str
+def test_a_policy_that_does_not_sweep_is_refused_with_a_hint(
+    tx: Connection, policy: str, message: str, hint: str
 ) -> None:
     with pytest.raises(errors.UndefinedObject) as refusal, tx.transaction():
-        configure(tx, ", enabled => false", table=table)
-    assert refusal.value.diag.message_primary == f"{named} does not sweep on insert"
-    assert refusal.value.diag.message_hint == (
-        "The tables that do are the rows of maintenance.insert_sweep."
-    )
+        configure(tx, ", enabled => false", policy=policy)
+    assert refusal.value.diag.message_primary == message
+    assert refusal.value.diag.message_hint == hint
 
 
 def test_a_role_without_the_right_to_execute_is_refused(
@@ -124,7 +137,7 @@ def test_a_role_that_may_execute_but_does_not_own_the_table_is_refused(
     with pytest.raises(errors.InsufficientPrivilege) as refusal, tx.transaction():
         configure(tx, ", enabled => false")
     assert refusal.value.diag.sqlstate == "42501"
-    assert refusal.value.diag.message_primary == f"only the owner of {TABLE} may set its sweep"
+    assert refusal.value.diag.message_primary == f"only the owner of {TABLE} may do this"
     assert refusal.value.diag.message_hint == f'Ask a member of role "{owner}".'
     execute(tx, "reset role")
     assert rows(tx, SETTINGS) == [DEFAULTS]

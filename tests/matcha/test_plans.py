@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from tests.conftest import scalar
-from tests.matcha.tokens import LIVE, TABLES, USED_ONCE, a_user, insert
+from tests.matcha.tokens import LIVE, TABLES, USED_ONCE, a_user, end_rests, insert
 from tests.statements import column, execute
 
 if TYPE_CHECKING:
@@ -202,11 +202,7 @@ def check_sweeps(db: Connection, table: str, *, index: str, sorts: bool) -> None
         assert re.search(rf"Index Scan (using|on) {index}", plan)
         assert sorts or f"Index Scan using {index}" in plan
         assert sorts or plan.count("Sort") <= plan.count("Bitmap Heap Scan")
-        execute(  # as if in the next transaction
-            db,
-            "select set_config('maintenance.sweep_' || %s::regclass::oid, '', true)",
-            f"public.{table}",
-        )
+        end_rests(db, table)  # as if in a later transaction
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from tests.matcha.tokens import (
     USED_ONCE,
     a_user,
     count,
+    end_rests,
     insert,
     names,
     put,
@@ -45,14 +47,12 @@ each_level = pytest.mark.parametrize("level", [*IsolationLevel], ids=lambda it: 
 
 
 def configure(db: Connection, table: str, arguments: str) -> None:
-    execute(db, f"select maintenance.set_insert_sweep('public.{table}', {arguments})")
+    execute(db, f"select maintenance.set_insert_sweep('{table}', {arguments})")
 
 
 def memory(db: Connection, table: str) -> str | None:
     """Return what the session remembers of its sweeps of a table."""
-    return scalar(
-        db, f"select current_setting('maintenance.sweep_' || 'public.{table}'::regclass::oid, true)"
-    )
+    return scalar(db, f"select current_setting('maintenance.sweep_{table}', true)")
 
 
 def logged(db: Connection) -> list[str]:
@@ -73,11 +73,7 @@ def milliseconds(db: Connection) -> int:
 def assert_rests_a_minute(db: Connection, table: str) -> None:
     """See to it that the session has just noted that a sweep failed."""
     now = milliseconds(db)
-    failed = scalar(
-        db,
-        "select current_setting(format('maintenance.sweep_%%s_failed', %s::regclass::oid), true)",
-        f"public.{table}",
-    )
+    failed = scalar(db, f"select current_setting('maintenance.sweep_{table}_failed', true)")
     assert memory(db, table) == failed
     assert now + 55_000 < int(failed) <= now + 60_000
 
@@ -243,6 +239,7 @@ def test_a_sweep_takes_at_most_a_hundred(db: Connection, table: str) -> None:
     put(db, table, "old", expires=EXPIRED, count=250)
     left: list[int] = []
     for number in range(4):
+        end_rests(db, table)
         insert(db, table, f"new {number}")
         left.append(count(db, table) - number - 1)
     assert left == [150, 50, 0, 0]
@@ -334,6 +331,7 @@ def test_a_transaction_sweeps_once(db: Connection, table: str) -> None:
         insert(db, table, "new", count=3)
         insert(db, table, "more", count=3)
         assert count(db, table) == 9
+    end_rests(db, table)
     insert(db, table, "next transaction")
     assert count(db, table) == 8
 
@@ -551,6 +549,7 @@ def test_an_insert_does_not_wait_for_a_session_that_sweeps(
         assert count(other, table) == 7  # of the six, two are deleted by the open transaction
         execute(other, f"delete from public.{table} where token_hash = 'second'")
     assert count(db, table) == 5
+    end_rests(other, table)
     insert(other, table, "third")
     assert count(db, table) == 4
 
@@ -627,10 +626,7 @@ def test_a_sweep_works_for_a_table_owner_who_may_not_read_our_settings(
         db,
         f"""
         alter table public.{table} owner to {owner};
-        alter function maintenance.sweep_{table}() owner to {owner};
-        grant usage on schema maintenance to {owner};
-        grant execute on function maintenance.may_sweep(oid, name), maintenance.open_sweep(oid),
-            maintenance.close_sweep(oid, bigint, timestamptz) to {owner};
+        select maintenance.attach_insert_sweep('{table}');
         """,
     )
     put(db, table, "old", expires=EXPIRED)
@@ -647,7 +643,9 @@ def fail_sweeps(db: Connection) -> None:
         db,
         """
         create sequence public.attempts;
-        create or replace function maintenance.open_sweep(relation oid) returns integer
+        create or replace function maintenance.open_sweep(
+            policy text, relation oid, named oid, executor name, rests boolean
+        ) returns integer
             language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
         begin
             perform nextval('public.attempts');
@@ -714,8 +712,7 @@ def test_a_sweep_that_fails_says_so_in_the_log_once(
 def test_a_setting_that_somebody_spoilt_does_not_fail_an_insert(
     tx: Connection, table: str, value: str
 ) -> None:
-    memory_of = scalar(tx, "select 'maintenance.sweep_' || %s::regclass::oid", f"public.{table}")
-    execute(tx, "select set_config(%s, %s, true)", memory_of, value)
+    execute(tx, "select set_config(%s, %s, true)", f"maintenance.sweep_{table}", value)
     insert(tx, table, "new")
     insert(tx, table, "dead", expires=EXPIRED)
     assert names(tx, table) == ["new"]
@@ -771,7 +768,9 @@ def test_a_statement_timeout_still_cancels(db: Connection, table: str) -> None:
     execute(
         db,
         """
-        create or replace function maintenance.open_sweep(relation oid) returns integer
+        create or replace function maintenance.open_sweep(
+            policy text, relation oid, named oid, executor name, rests boolean
+        ) returns integer
             language plpgsql as $$ begin perform pg_sleep(5); return 100; end $$;
         set statement_timeout = '100 ms';
         """,
@@ -806,9 +805,8 @@ def test_nobody_may_call_what_the_triggers_call(
     stranger = role("stranger")
     execute(tx, f"grant usage on schema maintenance to {stranger}; set local role {stranger}")
     calls = (
-        "may_sweep(0, current_user)",
-        "open_sweep(0)",
-        "close_sweep(0, 0, now())",
+        "open_sweep('x', 0, 0, current_user, false)",
+        "close_sweep('x', 1, 0, interval '0 s', '{}')",
         f"sweep_{table}()",
     )
     for call in calls:
@@ -871,7 +869,7 @@ UNSAFE = {
     "another name": (
         "alter table public.{table} rename to older;"
         " create table public.{table} (like public.older including all)",
-        "the table is not public.{table} any more",
+        "the sweep is about another table than the one that carries its trigger",
     ),
 }
 each_danger = pytest.mark.parametrize("danger", UNSAFE)
@@ -906,7 +904,7 @@ def test_a_table_that_is_not_safe_to_sweep_is_not_swept(
         execute(db, text, f"new {number}", user)
     assert messages == [failure]
     assert names(db, there) == [*(f"new {number}" for number in range(5)), "old"]
-    assert_rests_a_minute(db, there)
+    assert_rests_a_minute(db, table)
 
 
 @each_table
@@ -1067,6 +1065,7 @@ def test_rows_of_tables_that_inherit_stay(db: Connection, table: str) -> None:
     )
     assert scalar(db, shared) > 100
     for number in range(4):
+        end_rests(db, table)
         insert(db, table, f"new {number}")
         insert(db, table, "dead", expires=EXPIRED)
     assert count(db, "child") == 220
@@ -1120,19 +1119,122 @@ def test_an_insert_that_a_trigger_of_an_update_makes_does_not_break_the_update(
     assert count(db, table) == 10
 
 
-@each_table
-def test_a_slow_sweep_rests_ten_times_as_long_as_it_took(db: Connection, table: str) -> None:
-    put(db, table, "old", expires=EXPIRED)
-    a_user(db)
-    execute(
+# Rests of the whole table, and where a slow sweep goes on
+
+
+def pace(db: Connection, table: str) -> int:
+    """Return until when no session sweeps a table."""
+    return scalar(db, f"select last_value from maintenance.sweep_{table}_pace")
+
+
+def close(db: Connection, table: str, *, size: int, taken: int, took: str) -> float:
+    """Note a sweep that took so long, and return when that was, in milliseconds since 1970."""
+    reached = '{"1": "2020-01-01 00:00:00+00"}'
+    return scalar(
         db,
-        """
-        create or replace function maintenance.open_sweep(relation oid) returns integer
-            language plpgsql as $$ begin perform pg_sleep(0.03); return 100; end $$;
-        """,
+        "select extract(epoch from clock_timestamp()) * 1000"
+        " from maintenance.close_sweep(%s, %s, %s, %s, %s)",
+        table,
+        size,
+        taken,
+        took,
+        reached,
     )
+
+
+@pytest.mark.parametrize(
+    ("taken", "took", "rest"),
+    [
+        (99, "8 ms", 0),  # no more was there
+        (100, "8 ms", 24),  # more may be there
+        (101, "8 ms", 24),
+        (99, "10 ms", 0),
+        (100, "10 ms", 30),
+        (99, "10.001 ms", 100),  # slow
+        (100, "200 ms", 2000),
+    ],
+)
+def test_a_full_batch_rests_the_table_three_times_as_long_and_a_slow_one_ten_times(
+    db: Connection, taken: int, took: str, rest: int
+) -> None:
+    table = "refresh_tokens"
+    end_rests(db, table)
+    then = close(db, table, size=100, taken=taken, took=took)
+    if rest:
+        assert then + rest - 50 < pace(db, table) <= then + rest + 1
+        assert memory(db, table) == str(pace(db, table))
+    else:
+        assert pace(db, table) == 1
+        assert memory(db, table) == ""
+    mark = json.loads(
+        scalar(db, f"select current_setting('maintenance.sweep_{table}_from')") or "{}"
+    )
+    if rest in (100, 2000):
+        assert then + 599_950 < mark.pop("until") <= then + 600_001
+        assert mark == {"1": "2020-01-01 00:00:00+00"}
+    else:
+        assert mark == {}
+
+
+def test_a_slow_sweep_that_found_nothing_rests_the_longer_of_the_two(db: Connection) -> None:
+    table = "refresh_tokens"
+    for rest, expected in (("50 ms", 200), ("1 s", 1000)):
+        end_rests(db, table)
+        configure(db, table, f"rest => '{rest}'")
+        then = close(db, table, size=100, taken=0, took="20 ms")
+        assert then + expected - 50 < pace(db, table) <= then + expected + 1
+        assert memory(db, table) == str(pace(db, table))
+
+
+@each_table
+def test_a_full_batch_rests_every_session_and_no_dead_arrival(
+    db: Connection, another: Callable[[], Connection], table: str
+) -> None:
+    configure(db, table, "batch_size => 2, rest => '0 s'")
+    put(db, table, "old", expires=EXPIRED, count=5)
+    insert(db, table, "first")
+    assert count(db, table) == 4
+    assert milliseconds(db) - 1000 < pace(db, table)
+    until = milliseconds(db) + 60_000
+    execute(db, f"select setval('maintenance.sweep_{table}_pace', {until})")
+    other = another()
+    insert(other, table, "second")
+    assert memory(other, table) == str(until)
+    insert(other, table, "dead", expires=EXPIRED)
+    assert count(db, table) == 5
+    end_rests(other, table)
+    insert(other, table, "third")
+    assert count(db, table) == 4
+
+
+@each_table
+def test_a_sweep_that_is_undone_leaves_its_rest_to_all_sessions(
+    db: Connection, another: Callable[[], Connection], table: str
+) -> None:
+    configure(db, table, "batch_size => 2")
+    put(db, table, "old", expires=EXPIRED, count=2)
     before = milliseconds(db)
-    insert(db, table, "new")
-    after = milliseconds(db)
+    with db.transaction(force_rollback=True):
+        insert(db, table, "undone")
+    assert pace(db, table) >= before
+    end_rests(db, table)
+    insert(another(), table, "new")
     assert names(db, table) == ["new"]
-    assert before + 330 - 1 <= int(memory(db, table) or "0") <= after + 10 * (after - before) + 11
+
+
+@each_table
+def test_a_session_goes_on_where_a_slow_sweep_of_its_own_came_to(
+    db: Connection, another: Callable[[], Connection], table: str
+) -> None:
+    configure(db, table, "rest => '0 s'")
+    put(db, table, "before", expires="'2020-01-01 00:00:00+00'")
+    put(db, table, "there", expires="'2020-01-02 00:00:00+00'")
+    put(db, table, "after", expires="'2020-01-03 00:00:00+00'")
+    for until, left in ((600_000, ["before", "new"]), (-1, ["new", "newer"])):
+        mark = json.dumps({"1": "2020-01-02 00:00:00+00", "until": milliseconds(db) + until})
+        execute(db, "select set_config(%s, %s, false)", f"maintenance.sweep_{table}_from", mark)
+        insert(db, table, "new" if until > 0 else "newer")
+        assert names(db, table) == left
+    put(db, table, "before", expires="'2020-01-01 00:00:00+00'")
+    insert(another(), table, "newest")
+    assert names(db, table) == ["new", "newer", "newest"]

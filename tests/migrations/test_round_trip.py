@@ -146,8 +146,8 @@ def test_a_chain_that_was_rolled_back_does_not_come_back(empty: str) -> None:
 
 def test_the_last_applied_is_the_first_rolled_back(empty: str) -> None:
     """Also where a chain's script was applied after those of another chain."""
-    api.migrate(empty, to="core/0003_sweep_on_insert")
-    api.migrate(empty, to="core/0004_monitor_tables")
+    api.migrate(empty, to="core/0002_declare_indexes")
+    api.migrate(empty, to="core/0003_monitor_tables")
     api.migrate(empty, applications=["matcha"])
     undone = undo(empty, everything=True).undone
     assert [one.id for one in undone] == [one.id for one in reversed(ALL)]
@@ -162,7 +162,7 @@ def test_migrating_to_a_script_stops_after_it(empty: str) -> None:
         "matcha/0004_email_verification",
         "matcha/0005_refresh_tokens",
         "matcha/0006_performance_and_cleanup_improvements",
-        "matcha/0007_register_policies",
+        "matcha/0007_tend_unverified_users",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -231,18 +232,43 @@ def test_no_form_of_a_password_is_shown(url: str) -> None:
 def test_what_was_dropped_by_hand_is_reported_and_does_not_trap_the_user(empty: str) -> None:
     api.migrate(empty)
     with psycopg.connect(empty, autocommit=True) as connection:
-        connection.execute("drop trigger trigger_cleanup_refresh_tokens on refresh_tokens")
         connection.execute("drop function cleanup_all_expired_tokens()")
     done = run("status", url=empty)
     assert done.returncode == Exit.FINDINGS
-    for name in (
-        "function public.cleanup_all_expired_tokens",
-        "trigger public.refresh_tokens.trigger_cleanup_refresh_tokens",
-    ):
-        assert f"{name} is gone: somebody dropped it" in done.stdout
+    gone = "function public.cleanup_all_expired_tokens is gone: somebody dropped it"
+    assert gone in done.stdout
+    assert "run `runner migrate`" in done.stdout
     undone = run("rollback", "--all", "--yes", url=empty)
     assert undone.returncode == Exit.FAILED
     assert "hint: Something that a migration made is gone: put it back" in undone.stderr
+
+
+def test_status_says_what_became_of_a_sweep_and_how_to_mend_it(empty: str) -> None:
+    api.migrate(empty)
+    assert "the sweep of" not in run("status", url=empty).stdout
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute("drop trigger trigger_cleanup_refresh_tokens on refresh_tokens")
+        connection.execute(
+            "select maintenance.set_insert_sweep('password_reset_tokens', enabled => false)"
+        )
+        done = run("status", url=empty)
+        assert done.returncode == Exit.FINDINGS
+        mend = "select * from maintenance.attach_insert_sweep('refresh_tokens')"
+        assert (
+            "the sweep of password_reset_tokens is off: switched off with set_insert_sweep\n"
+            "the sweep of refresh_tokens is broken:"
+            " trigger trigger_cleanup_refresh_tokens is gone\n"
+            f"  {mend};\n"
+            f"{connection.info.dbname} has all migrations, and inserts that do not sweep\n"
+        ) in done.stdout
+        shown = json.loads(run("status", "--json", url=empty).stdout)
+        assert [(one["policy"], one["state"]) for one in shown["sweeps"]] == [
+            ("email_verification_tokens", "on"),
+            ("password_reset_tokens", "off"),
+            ("refresh_tokens", "broken"),
+        ]
+        connection.execute(mend)
+    assert run("status", url=empty).returncode == Exit.DONE
 
 
 def test_a_dry_run_names_the_indexes_that_are_missing(empty: str) -> None:

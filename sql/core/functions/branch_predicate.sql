@@ -1,8 +1,8 @@
 -- Writes the condition that makes a row eligible: of one branch, or of all of them (0).
 --
 -- The bounds are those of branch_bounds. They are literals: the planner knows those, while a
--- parameter of another type would be cast again for each row. A user's condition ends with a line
--- feed, so that a comment in it ends as well.
+-- parameter of another type would be cast again for each row. Without bounds, they are the
+-- variables of a sweep.
 
 create or replace function maintenance.branch_predicate(
     policy maintenance.policy,
@@ -45,17 +45,24 @@ as $function$
                                 case
                                     when one.value ? 'column' then
                                         format(
-                                            'target.%I %s %L::%s',
+                                            'target.%I %s ',
                                             one.value ->> 'column',
-                                            coalesce(one.value ->> 'comparison', '<'),
-                                            bounds[one.ordinality],
-                                            maintenance.column_type(
-                                                (policy).relation,
-                                                (one.value ->> 'column')::name
-                                            )
+                                            coalesce(one.value ->> 'comparison', '<')
                                         )
+                                        || case
+                                            when bounds is null then 'v_bound_' || one.ordinality
+                                            else
+                                                format(
+                                                    '%L::%s',
+                                                    bounds[one.ordinality],
+                                                    maintenance.column_type(
+                                                        (policy).relation,
+                                                        (one.value ->> 'column')::name
+                                                    )
+                                                )
+                                        end
                                 end,
-                                '(' || (one.value ->> 'condition') || E'\n)',
+                                maintenance.bracketed(one.value ->> 'condition'),
                                 case
                                     when one.value ? 'key' then
                                         format('target.%I is not null', one.value ->> 'key')
@@ -66,7 +73,7 @@ as $function$
                     ) as reason (number, written)
                 )
         end,
-        '(' || (policy).condition || E'\n)',
+        maintenance.bracketed((policy).condition),
         case
             when (policy).hold_column is null then null
             when maintenance.column_type((policy).relation, (policy).hold_column) = 'boolean' then

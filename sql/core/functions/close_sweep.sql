@@ -1,45 +1,68 @@
--- Remembers that this transaction has swept a table, and how long its session shall rest.
+-- Remembers that this transaction has swept a table, how long its session and the table shall rest,
+-- and where a slow sweep came to.
 --
--- The memory is a setting of the session, maintenance.sweep_<oid of the table>: the time, in
--- milliseconds since 1970, before which this session does not look again. Until the transaction
--- ends it is '~', which sorts after every number. The order of the two calls matters: the value
--- for the transaction has to cover the one for the session, which reappears at its end.
+-- What a session remembers are settings of its own. maintenance.sweep_<policy> is the time, in
+-- milliseconds since 1970, before which it does not look again; until the transaction ends it is
+-- '~', which sorts after every number. The order of the two calls matters: the value for the
+-- transaction has to cover the one for the session, which reappears at its end.
 --
--- A sweep that found nothing rests as long as the settings say, and one of a table that has none
--- for a second. A slow one, which has met dead index entries that an old snapshot keeps, or no
--- index at all, rests ten times as long as it took: it costs a session a tenth of its time at most.
+-- A sweep that found nothing rests its session as long as the settings say. One that found as much
+-- as it may take has more to do, and rests the whole table three times as long as it took: however
+-- many sessions insert, sweeping is at most a quarter of one session's time. What all sessions see
+-- is a sequence, for that is changed at once, in place, and without a lock on the settings.
+--
+-- A slow sweep has met dead index entries that an old snapshot keeps, or no index at all: the table
+-- rests ten times as long, and for ten minutes the session begins behind what it has seen
+-- (maintenance.sweep_<policy>_from). Rows that are left behind there are found later, or by a run.
 
-create or replace function maintenance.close_sweep(relation oid, removed bigint, began timestamptz)
+create or replace function maintenance.close_sweep(
+    policy text,
+    size integer,
+    taken bigint,
+    took interval,
+    reached jsonb
+)
 returns void
 language plpgsql
 security definer  -- the owner of the table need not be able to read the settings
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_memory text := 'maintenance.sweep_' || close_sweep.relation;
-    v_took interval := clock_timestamp() - close_sweep.began;
+    v_memory text := 'maintenance.sweep_' || close_sweep.policy;
+    v_now numeric := extract(epoch from clock_timestamp()) * 1000;
+    v_slow boolean := close_sweep.took > interval '10 ms';
     v_rest interval := interval '0 s';
+    v_pace regclass;
 begin
-    if close_sweep.removed = 0 then
-        v_rest := coalesce(
-            (
-                select sweep.rest
-                from maintenance.insert_sweep as sweep
-                where sweep.relation = close_sweep.relation
-            ),
-            interval '1 s'
+    if close_sweep.taken = 0 then
+        v_rest := (
+            select sweep.rest
+            from maintenance.insert_sweep as sweep
+            where sweep.policy = close_sweep.policy
         );
     end if;
 
-    if v_took > interval '20 ms' then
-        v_rest := greatest(v_rest, 10 * v_took);
+    if v_slow or close_sweep.taken >= close_sweep.size then
+        v_rest := greatest(v_rest, case when v_slow then 10 else 3 end * close_sweep.took);
+        v_pace := (
+            select sweep.pace
+            from maintenance.insert_sweep as sweep
+            where sweep.policy = close_sweep.policy
+        );
+        perform setval(v_pace, (v_now + extract(epoch from v_rest) * 1000)::bigint);
+    end if;
+
+    if v_slow then
+        perform set_config(
+            v_memory || '_from',
+            (reached || jsonb_build_object('until', (v_now + 600000)::bigint))::text,
+            false
+        );
     end if;
 
     if v_rest > interval '0 s' then
         perform set_config(
-            v_memory,
-            (extract(epoch from clock_timestamp() + v_rest) * 1000)::bigint::text,
-            false
+            v_memory, (v_now + extract(epoch from v_rest) * 1000)::bigint::text, false
         );
     end if;
 
@@ -47,7 +70,7 @@ begin
 end;
 $function$;
 
-revoke all on function maintenance.close_sweep(oid, bigint, timestamptz) from public;
+revoke all on function maintenance.close_sweep(text, integer, bigint, interval, jsonb) from public;
 
-comment on function maintenance.close_sweep(oid, bigint, timestamptz) is
-    'Note that this transaction has swept the table, and for how long its session rests.';
+comment on function maintenance.close_sweep(text, integer, bigint, interval, jsonb) is
+    'Note that this transaction has swept the table, and for how long session and table rest.';

@@ -13,13 +13,16 @@ begin
         'grant select on maintenance.policy, maintenance.policy_override, '
         'maintenance.policy_change, maintenance.backup_attestation, maintenance.lease, '
         'maintenance.run, maintenance.run_step, maintenance.run_history, '
-        'maintenance.policy_status, maintenance.table_sizes, maintenance.index_usage, '
+        'maintenance.policy_status, maintenance.insert_sweep, '
+        'maintenance.insert_sweep_status, maintenance.table_sizes, maintenance.index_usage, '
         'maintenance.required_index, maintenance.missing_indexes to %I',
         grant_monitor.role
     );
     execute format(
         'grant execute on function maintenance.preview(text, boolean), '
         'maintenance.plan_policy(text, boolean), maintenance.forecast(text), '
+        'maintenance.find_sweep_faults(text), maintenance.strict_defaults(), '
+        'maintenance.find_sweep_risks(maintenance.policy), '
         'maintenance.is_alive(integer, timestamptz, timestamptz) to %I',
         grant_monitor.role
     );

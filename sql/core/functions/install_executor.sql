@@ -19,13 +19,7 @@ declare
         maintenance.executor_of(install_executor.owner)
     );
     v_executor regprocedure := to_regprocedure(v_signature);
-    v_master name;
 begin
-    select pg_get_userbyid(namespace.nspowner)
-    into v_master
-    from pg_catalog.pg_namespace as namespace
-    where namespace.nspname = 'maintenance';
-
     if maintenance.is_intact(v_executor, install_executor.owner) then
         return;
     end if;
@@ -88,12 +82,7 @@ $create$,
         format('Carry out policies on the tables of %I, with the rights of %1$I.', owner)
     );
 
-    if install_executor.owner <> v_master then
-        execute format('grant create on schema maintenance to %I', install_executor.owner);
-        execute format('alter function %s owner to %I', v_signature, install_executor.owner);
-        execute format('revoke create on schema maintenance from %I', install_executor.owner);
-        execute format('grant execute on function %s to %I', v_signature, v_master);
-    end if;
+    perform maintenance.give_function(v_signature::regprocedure, install_executor.owner);
 end;
 $function$;
 

@@ -41,7 +41,7 @@ begin
     if not (
         is_gentle
         or policy.selector is not null
-        or concat_ws(' ', policy.condition, policy.branches::text) ~* '\mselect\M'
+        or maintenance.reads_other_tables(policy)
         or policy.allow_cascade
         or jsonb_array_length(policy.dependents) > 0
         or exists (

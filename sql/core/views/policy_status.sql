@@ -20,7 +20,8 @@ select
     forecast.arriving_per_hour,
     forecast.leaving_per_hour,
     forecast.backlog,
-    forecast.outlook
+    forecast.outlook,
+    coalesce(sweep.state || coalesce(': ' || sweep.detail, ''), 'none') as insert_sweep
 from maintenance.policy
 left join lateral (
     select history.started_at, history.exit_reason, history.removed
@@ -38,6 +39,7 @@ left join lateral (
     limit 1
 ) as finished on true
 cross join lateral maintenance.forecast(policy.name) as forecast
+left join maintenance.insert_sweep_status as sweep on sweep.policy = policy.name
 order by policy.priority, policy.name;
 
 revoke all on table maintenance.policy_status from public;
@@ -60,3 +62,5 @@ comment on column maintenance.policy_status.arriving_per_hour is 'Rows that beco
 comment on column maintenance.policy_status.leaving_per_hour is 'Rows that runs remove.';
 comment on column maintenance.policy_status.backlog is 'Eligible rows that the last run left.';
 comment on column maintenance.policy_status.outlook is 'When it will be clean, if ever.';
+comment on column maintenance.policy_status.insert_sweep is
+    'Whether inserts sweep: none, or the state in maintenance.insert_sweep_status and its reason.';

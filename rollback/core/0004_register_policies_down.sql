@@ -12,6 +12,7 @@ drop function maintenance.find_policy_risks(maintenance.policy);
 drop function maintenance.find_policy_errors(maintenance.policy);
 drop function maintenance.try_policy(maintenance.policy);
 drop function maintenance.branch_index(maintenance.policy, regclass, integer, text[]);
+drop function maintenance.lowest_key(maintenance.policy, integer);
 drop function maintenance.branch_key(maintenance.policy, integer);
 drop function maintenance.leaves_of(regclass);
 drop function maintenance.policy_statement(
@@ -20,15 +21,21 @@ drop function maintenance.policy_statement(
 drop function maintenance.run_as_owner(regclass, text, bigint, tid[], boolean);
 drop function maintenance.drop_idle_executors();
 drop function maintenance.install_executor(name);
+drop function maintenance.give_function(regprocedure, name);
 drop function maintenance.is_intact(regprocedure, name);
 drop function maintenance.executor_of(name);
+drop function maintenance.reads_other_tables(maintenance.policy);
+drop function maintenance.has_condition(maintenance.policy);
 drop function maintenance.branch_predicate(maintenance.policy, integer, text[]);
+drop function maintenance.bracketed(text);
 drop function maintenance.branch_bounds(maintenance.policy, timestamptz);
+drop function maintenance.branch_bound(maintenance.policy, integer, text);
 drop function maintenance.column_type(regclass, name);
 drop function maintenance.read_policy(text);
 drop function maintenance.assert_owner(oid);
 drop function maintenance.adopt_clone();
 drop function maintenance.assert_adopted();
+drop function maintenance.caller();
 
 drop table maintenance.lease;
 drop table maintenance.backup_attestation;

@@ -249,21 +249,28 @@ comment on column maintenance.lease.step is 'The step, in maintenance.run_step; 
 comment on column maintenance.lease.owner_pid is 'Process of the session that holds it.';
 comment on column maintenance.lease.owner_start is 'When that session began: pids come again.';
 
+\ir ../../sql/core/functions/caller.sql
 \ir ../../sql/core/functions/assert_adopted.sql
 \ir ../../sql/core/functions/adopt_clone.sql
 \ir ../../sql/core/functions/assert_owner.sql
 \ir ../../sql/core/functions/read_policy.sql
 \ir ../../sql/core/functions/column_type.sql
+\ir ../../sql/core/functions/branch_bound.sql
 \ir ../../sql/core/functions/branch_bounds.sql
+\ir ../../sql/core/functions/bracketed.sql
 \ir ../../sql/core/functions/branch_predicate.sql
+\ir ../../sql/core/functions/has_condition.sql
+\ir ../../sql/core/functions/reads_other_tables.sql
 \ir ../../sql/core/functions/executor_of.sql
 \ir ../../sql/core/functions/is_intact.sql
+\ir ../../sql/core/functions/give_function.sql
 \ir ../../sql/core/functions/install_executor.sql
 \ir ../../sql/core/functions/drop_idle_executors.sql
 \ir ../../sql/core/functions/run_as_owner.sql
 \ir ../../sql/core/functions/policy_statement.sql
 \ir ../../sql/core/functions/leaves_of.sql
 \ir ../../sql/core/functions/branch_key.sql
+\ir ../../sql/core/functions/lowest_key.sql
 \ir ../../sql/core/functions/branch_index.sql
 \ir ../../sql/core/functions/try_policy.sql
 \ir ../../sql/core/functions/find_policy_errors.sql

@@ -1,0 +1,160 @@
+-- Says why the table of a policy must not be swept by inserts.
+--
+-- A sweep runs within a transaction of the application, so that nothing may go wrong or have to be
+-- judged there: it deletes rows that nothing else depends on, and does nothing else.
+
+create or replace function maintenance.find_sweep_errors(
+    policy maintenance.policy,
+    at_once boolean
+)
+returns setof text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+    select wrong.message
+    from pg_catalog.pg_class as class
+    cross join lateral (
+        select array_agg(leaf.oid)
+        from maintenance.leaves_of((policy).relation) as leaf (oid)
+    ) as leaves (oids)
+    cross join lateral (
+        select format('its action is %s, and a sweep only deletes', (policy).action)
+        where (policy).action <> 'delete'
+
+        union all
+        select 'it has a selector, and a sweep walks the rows of its branches'
+        where (policy).selector is not null
+
+        union all
+        select 'rows of other tables have to go first'
+        where jsonb_array_length((policy).dependents) > 0
+
+        union all
+        select 'it needs a backup before rows go, which an insert cannot see to'
+        where (policy).backup_within is not null
+
+        union all
+        select 'a condition reads other tables, whose locks an insert would wait for'
+        where maintenance.reads_other_tables(policy)
+
+        union all
+        select format('branch %s has neither a column nor a key to walk its rows by', series)
+        from generate_series(1, jsonb_array_length((policy).branches)) as series
+        where maintenance.branch_key(policy, series) is null
+
+        union all
+        select format(
+            'branch %s has no index on %I: each sweep would read the whole table',
+            series,
+            maintenance.branch_key(policy, series)
+        )
+        from generate_series(1, jsonb_array_length((policy).branches)) as series
+        where maintenance.branch_key(policy, series) is not null
+          and not exists (
+              select
+              from pg_catalog.pg_index as index
+              join pg_catalog.pg_class as of_index on of_index.oid = index.indexrelid
+              join pg_catalog.pg_am as method on method.oid = of_index.relam
+              join pg_catalog.pg_attribute as attribute
+                  on attribute.attrelid = index.indrelid
+                  and attribute.attnum = index.indkey[0]
+              where index.indrelid = (policy).relation
+                and index.indisvalid
+                and method.amname = 'btree'
+                and attribute.attname = maintenance.branch_key(policy, series)
+          )
+          -- one that a chain has declared is built after the chain's scripts
+          and not exists (
+              select
+              from maintenance.required_index as declared
+              where declared.relation = (policy).relation
+                and split_part(declared.keys, ',', 1)
+                    = quote_ident(maintenance.branch_key(policy, series))
+          )
+
+        union all
+        select format(
+            'foreign key %I of %s refers to the table', key.conname, key.conrelid::regclass
+        )
+        from pg_catalog.pg_constraint as key
+        where key.contype = 'f'
+          and key.confrelid = (policy).relation
+          and key.conparentid = 0
+
+        union all
+        -- 8 is the bit of DELETE in pg_trigger.tgtype (PostgreSQL's catalog/pg_trigger.h).
+        select format(
+            '%s has the trigger %I on DELETE', deleting.tgrelid::regclass, deleting.tgname
+        )
+        from pg_catalog.pg_trigger as deleting
+        where deleting.tgrelid = any ((policy).relation::oid || leaves.oids)
+          and deleting.tgtype & 8 <> 0
+          and not deleting.tgisinternal
+          and deleting.tgparentid = 0
+
+        union all
+        select format('%s forces row-level security on its owner', (policy).relation)
+        where class.relforcerowsecurity
+
+        union all
+        select format(
+            'publication %I sends deletes, and %s has no replica identity: they would fail',
+            published.pubname,
+            (policy).relation
+        )
+        from pg_catalog.pg_publication_tables as published
+        join pg_catalog.pg_publication as publication on publication.pubname = published.pubname
+        where published.schemaname = class.relnamespace::regnamespace::name
+          and published.tablename = class.relname
+          and publication.pubdelete
+          and (
+              class.relreplident = 'n'
+              or (
+                  class.relreplident = 'd'
+                  and not exists (
+                      select
+                      from pg_catalog.pg_index as key
+                      where key.indrelid = class.oid
+                        and key.indisprimary
+                  )
+              )
+          )
+
+        union all
+        select format(
+            '%s has no primary key, which %s', (policy).relation,
+            case
+                when class.relkind = 'p' then 'names the rows of a partitioned table'
+                else 'at_once needs to find the rows of an insert: give at_once => false'
+            end
+        )
+        where (class.relkind = 'p' or at_once)
+          and not exists (
+              select
+              from pg_catalog.pg_index as key
+              where key.indrelid = (policy).relation
+                and key.indisprimary
+          )
+
+        union all
+        select format('partition %s belongs to another role', part.oid::regclass)
+        from unnest(leaves.oids) as leaf (oid)
+        join pg_catalog.pg_class as part on part.oid = leaf.oid
+        where part.relowner <> class.relowner
+
+        union all
+        select format('partition %s is a foreign table', part.inhrelid::regclass)
+        from pg_catalog.pg_inherits as part
+        join pg_catalog.pg_class as foreign_table on foreign_table.oid = part.inhrelid
+        where part.inhparent = (policy).relation
+          and class.relkind = 'p'
+          and foreign_table.relkind = 'f'
+    ) as wrong (message)
+    where class.oid = (policy).relation;
+$function$;
+
+revoke all on function maintenance.find_sweep_errors(maintenance.policy, boolean) from public;
+
+comment on function maintenance.find_sweep_errors(maintenance.policy, boolean) is
+    'List why the table of a policy must not be swept by inserts.';

@@ -1,0 +1,49 @@
+-- Names for whom transactions are stricter than READ COMMITTED unless they say otherwise.
+--
+-- The setting of a role in a database goes before that of the role, that of the database and the
+-- server's. What a client sets in its own session or connection string cannot be seen from here.
+
+create or replace function maintenance.strict_defaults()
+returns text[]
+language sql
+stable
+security definer  -- the settings of roles are in a catalog that few may read
+set search_path = pg_catalog, pg_temp
+as $function$
+    select array(
+        select strict.who
+        from (
+            select
+                1 as place,
+                concat_ws(
+                    ' in ',
+                    'role ' || nullif(pg_get_userbyid(setting.setrole), 'unknown (OID=0)'),
+                    case
+                        when setting.setdatabase <> 0 then 'database ' || current_database()
+                    end
+                ) as who
+            from pg_catalog.pg_db_role_setting as setting
+            cross join lateral unnest(setting.setconfig) as configured (text)
+            where setting.setdatabase in (
+                0, (select oid from pg_catalog.pg_database where datname = current_database())
+            )
+              and configured.text in (
+                  'default_transaction_isolation=repeatable read',
+                  'default_transaction_isolation=serializable'
+              )
+
+            union all
+            select 2, 'this server'
+            from pg_catalog.pg_settings as setting
+            where setting.name = 'default_transaction_isolation'
+              and setting.source in ('configuration file', 'command line', 'environment variable')
+              and setting.setting in ('repeatable read', 'serializable')
+        ) as strict
+        order by strict.place, strict.who
+    );
+$function$;
+
+revoke all on function maintenance.strict_defaults() from public;
+
+comment on function maintenance.strict_defaults() is
+    'List the roles and databases whose transactions sweep nothing, for their isolation level.';

@@ -1,0 +1,369 @@
+-- Writes the body of the trigger function of a sweep: all that it does follows from the policy.
+--
+-- It is static SQL, because EXECUTE would plan its statement for every insert. The rows that a
+-- sweep takes are found along the index of each branch, the oldest first, locked where nobody else
+-- holds them, and asked again as they go ("is true" keeps the planner from finding them by that).
+-- ONLY keeps out of tables that inherit, whose rows have the same ctids. The rows of a partitioned
+-- table are named by its primary key, and its partitions are locked at once or not at all: an
+-- insert waits for no partition but its own.
+--
+-- {{names}} in the templates stand for what is written below them; the user's conditions come last,
+-- so that nothing in them is taken for one.
+
+create or replace function maintenance.sweep_body(policy maintenance.policy, at_once boolean)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_body text := $template$
+#variable_conflict use_column
+declare
+    v_rests boolean := false;
+    v_size integer;
+    v_from jsonb;
+    v_began timestamptz;
+    v_found bigint;
+{{declared}}begin
+    -- Most inserts come no further than this; close_sweep says what the setting means.
+    if current_setting({{memory}}, true) collate "C"
+        > (date_part('epoch', clock_timestamp()) * 1000)::bigint::text
+    then
+{{resting}}
+    end if;
+
+    begin
+        -- An insert that a trigger makes may belong to a command on the very rows that would go.
+        if pg_trigger_depth() > 1
+           or current_setting({{failure}}, true) collate "C"
+               > (date_part('epoch', clock_timestamp()) * 1000)::bigint::text
+        then
+            return null;
+        end if;
+{{locking}}
+        -- The lock of the insert keeps the table where it is, and triggers away, until the end.
+        v_size := maintenance.open_sweep(
+            {{policy}}, tg_relid, {{named}}::regclass, current_user, rests => v_rests
+        );
+
+        if v_size is null then
+            return null;
+        end if;
+
+{{bounds}}{{arrived}}
+        if v_size = 0 then
+            return null;
+        end if;
+
+        v_began := clock_timestamp();
+        v_from := nullif(current_setting({{reached}}, true), '')::jsonb;
+
+        if (v_from ->> 'until')::bigint < date_part('epoch', v_began) * 1000 then
+            v_from := null;
+        end if;
+
+{{starts}}
+        with{{found}},{{removal}}
+        perform maintenance.close_sweep(
+            {{policy}},
+            size => v_size,
+            taken => v_found,
+            took => clock_timestamp() - v_began,
+            reached => jsonb_build_object(
+{{ends}}
+            )
+        );
+        return null;
+    exception
+        when others then
+            -- What failed will fail again: leave the insert alone, and for a minute the log too.
+            raise log 'sweep of % failed: % (SQLSTATE %)', tg_relid::regclass, sqlerrm, sqlstate;
+            perform set_config(
+                memory.name,
+                (date_part('epoch', clock_timestamp()) * 1000 + 60000)::bigint::text,
+                false
+            )
+            from unnest(array[{{failure}}, {{memory}}]) as memory (name);
+            return null;
+    end;
+end;
+$template$;
+    v_resting text := '        return null;';
+    v_arrived text := '';
+    v_locking text := '';
+    v_removal text := $template$
+        removed as (
+            delete from {{table}} as target
+            where target.ctid = any (array(
+                {{taken}}
+            ))
+              and ({{eligible}}) is true
+        )
+        select
+            {{count}},
+            {{last}}
+        into v_found, {{into}};
+$template$;
+    v_is_partitioned boolean;
+    v_key name[];
+    v_key_types text[];
+    v_row text;
+    v_fragment record;
+begin
+    select class.relkind = 'p'
+    into v_is_partitioned
+    from pg_catalog.pg_class as class
+    where class.oid = policy.relation;
+
+    select
+        array_agg(attribute.attname order by attribute.attnum),
+        array_agg(format_type(attribute.atttypid, null) order by attribute.attnum)
+    into v_key, v_key_types
+    from pg_catalog.pg_index as key
+    join pg_catalog.pg_attribute as attribute
+        on attribute.attrelid = key.indrelid
+        and attribute.attnum = any (key.indkey)
+    where key.indrelid = policy.relation
+      and key.indisprimary;
+
+    v_row := array_to_string(array(select format('%I', one) from unnest(v_key) as one), ', ');
+
+    if at_once then
+        v_resting := $template${{bounds}}        perform
+        from inserted as target
+        where {{eligible}};
+
+        if not found then
+            return null;
+        end if;
+
+        v_rests := true;$template$;
+
+        -- A condition that fails does so in a sweep as well, which says so.
+        if maintenance.has_condition(policy) then
+            v_resting := format(
+                E'        begin\n%s\n        exception\n            when others then\n'
+                '                return null;\n        end;',
+                v_resting
+            );
+        end if;
+
+        v_arrived := $template$
+        -- Nobody else can see the rows of this insert, so they do not wait for their turn.
+        perform
+        from inserted as target
+        where {{eligible}};
+
+        if found then
+            delete from {{table}} as target
+            where ({{target}}) in (select {{row}} from inserted)
+              and ({{eligible}}) is true;
+        end if;
+$template$;
+    end if;
+
+    if v_is_partitioned then
+        v_locking := $template$
+        execute (
+            with recursive part (relid) as (
+                select {{named}}::regclass::oid
+                union all
+                select child.inhrelid
+                from part
+                join pg_inherits as child on child.inhparent = part.relid
+                where not child.inhdetachpending
+            )
+            select 'lock table ' || string_agg('only ' || part.relid::regclass::text, ', ')
+                || ' in row exclusive mode nowait'
+            from part
+        );
+$template$;
+        v_removal := $template$
+        taken as materialized (
+            {{taken}}
+        )
+        select
+            (select count(*) from taken),
+            {{last}},
+            {{arrays}}
+        into v_found, {{into}}, {{keys}};
+
+        delete from {{table}} as target
+        where ({{target}}) in (select * from unnest({{keys}}))
+          and ({{eligible}}) is true;
+$template$;
+    end if;
+
+    for v_fragment in
+        with branch as (
+            select
+                series as number,
+                maintenance.branch_bound(policy, series, moment => 'now()') as bound,
+                maintenance.branch_key(policy, series) as key,
+                maintenance.column_type(
+                    policy.relation, maintenance.branch_key(policy, series)
+                ) as type,
+                maintenance.lowest_key(policy, series) as lowest
+            from generate_series(1, jsonb_array_length(policy.branches)) as series
+        ),
+        written as (
+            select
+                string_agg(
+                    case
+                        when branch.bound is not null then
+                            format(E'    v_bound_%s %s;\n', branch.number, branch.type)
+                        else ''
+                    end
+                    || format(E'    v_from_%s %s;\n', branch.number, branch.type)
+                    || format(E'    v_last_%s %s;\n', branch.number, branch.type),
+                    '' order by branch.number
+                ) as declared,
+                coalesce(
+                    string_agg(
+                        format(E'        v_bound_%s := %s;\n', branch.number, branch.bound),
+                        '' order by branch.number
+                    ) filter (where branch.bound is not null),
+                    ''
+                ) as bounds,
+                string_agg(
+                    format(
+                        E'        v_from_%1$s := coalesce((v_from ->> ''%1$s'')::%2$s, %3$L);\n',
+                        branch.number, branch.type, branch.lowest
+                    ),
+                    '' order by branch.number
+                ) as starts,
+                string_agg(
+                    format(
+                        $branch$
+        found_%1$s as materialized (
+            select %2$s, target.%3$I as walked
+            from {{table}} as target
+            where target.%3$I >= v_from_%1$s
+              and {{eligible_%1$s}}
+            order by target.%3$I  -- keeps to the index, even where most rows are eligible
+            limit v_size%4$s
+            for update skip locked
+        )$branch$,
+                        branch.number,
+                        case when v_is_partitioned then '{{target}}' else 'target.ctid' end,
+                        branch.key,
+                        (
+                            select string_agg(
+                                format(' - (select count(*) from found_%s)', earlier.number), ''
+                                order by earlier.number
+                            )
+                            from branch as earlier
+                            where earlier.number < branch.number
+                        )
+                    ),
+                    ',' order by branch.number
+                ) as found,
+                string_agg(
+                    format(
+                        'select %s from found_%s',
+                        case when v_is_partitioned then '{{row}}' else 'ctid' end,
+                        branch.number
+                    ),
+                    ' union all ' order by branch.number
+                ) as taken,
+                string_agg(
+                    format('(select count(*) from found_%s)', branch.number),
+                    ' + ' order by branch.number
+                ) as count,
+                string_agg(
+                    format('(select max(found_%1$s.walked) from found_%1$s)', branch.number),
+                    E',\n            ' order by branch.number
+                ) as last,
+                string_agg(
+                    format('v_last_%s', branch.number), ', ' order by branch.number
+                ) as into,
+                string_agg(
+                    format(
+                        '                %1$L, coalesce(v_last_%1$s, %2$sv_from_%1$s)',
+                        branch.number,
+                        case
+                            when branch.bound is not null then
+                                -- all that lie below it have been looked at
+                                format(
+                                    'case when v_found < v_size then v_bound_%s end, ',
+                                    branch.number
+                                )
+                        end
+                    ),
+                    E',\n' order by branch.number
+                ) as ends
+            from branch
+        ),
+        key as (
+            select
+                string_agg(
+                    format(E'    v_key_%s %s[];\n', key.number, key.type), ''
+                    order by key.number
+                ) as declared,
+                string_agg(format('v_key_%s', key.number), ', ' order by key.number) as names,
+                string_agg(
+                    format('(select array_agg(taken.%I) from taken)', key.name),
+                    E',\n            ' order by key.number
+                ) as arrays,
+                string_agg(format('target.%I', key.name), ', ' order by key.number) as target
+            from unnest(v_key, v_key_types) with ordinality as key (name, type, number)
+        )
+        select fragment.place, fragment.name, fragment.text
+        from written
+        cross join key
+        cross join lateral (
+            values
+                (1, 'resting', v_resting),
+                (1, 'arrived', v_arrived),
+                (1, 'locking', v_locking),
+                (1, 'removal', v_removal),
+                (2, 'found', written.found),
+                (2, 'taken', written.taken),
+                (
+                    3, 'declared',
+                    written.declared || case when v_is_partitioned then key.declared else '' end
+                ),
+                (3, 'bounds', written.bounds),
+                (3, 'starts', written.starts),
+                (3, 'count', written.count),
+                (3, 'last', written.last),
+                (3, 'into', written.into),
+                (3, 'ends', written.ends),
+                (3, 'keys', key.names),
+                (3, 'arrays', key.arrays),
+                (3, 'target', key.target),
+                (3, 'row', v_row),
+                (4, 'policy', quote_literal(policy.name)),
+                (4, 'memory', quote_literal('maintenance.sweep_' || policy.name)),
+                (4, 'failure', quote_literal('maintenance.sweep_' || policy.name || '_failed')),
+                (4, 'reached', quote_literal('maintenance.sweep_' || policy.name || '_from')),
+                (5, 'named', quote_literal(policy.relation)),
+                (
+                    5, 'table',
+                    case when v_is_partitioned then '' else 'only ' end || policy.relation
+                ),
+                (6, 'eligible', maintenance.branch_predicate(policy, 0, null))
+        ) as fragment (place, name, text)
+
+        union all
+        select
+            6,
+            format('eligible_%s', series),
+            maintenance.branch_predicate(policy, series, null)
+        from generate_series(1, jsonb_array_length(policy.branches)) as series
+        order by place
+    loop
+        v_body := replace(
+            v_body, '{{' || v_fragment.name || '}}', coalesce(v_fragment.text, '')
+        );
+    end loop;
+
+    return v_body;
+end;
+$function$;
+
+revoke all on function maintenance.sweep_body(maintenance.policy, boolean) from public;
+
+comment on function maintenance.sweep_body(maintenance.policy, boolean) is
+    'Return the body of the trigger function that sweeps the table of a policy.';
