@@ -9,6 +9,8 @@ create table maintenance.insert_sweep (
     relation regclass not null constraint insert_sweep_relation_key unique,
     trigger name not null,
     at_once boolean not null,
+    keys name[] not null,
+    key_types regtype[] not null,
     pace regclass not null,
     policy_enabled boolean not null,
     enabled boolean not null default true,
@@ -33,6 +35,9 @@ comment on column maintenance.insert_sweep.relation is 'Table that carries the t
 comment on column maintenance.insert_sweep.trigger is 'What the trigger is called.';
 comment on column maintenance.insert_sweep.at_once is
     'Whether rows that are inserted though they are eligible already go with their insert.';
+comment on column maintenance.insert_sweep.keys is 'Columns that its branches are walked by.';
+comment on column maintenance.insert_sweep.key_types is
+    'Types that these had when its function was written: a time compares otherwise without a zone.';
 comment on column maintenance.insert_sweep.pace is
     'Sequence that says until when no session sweeps, in milliseconds since 1970.';
 comment on column maintenance.insert_sweep.policy_enabled is

@@ -866,6 +866,12 @@ UNSAFE = {
         "alter table public.{table} owner to {owner}",
         "the table belongs to {owner}, and its sweep to {sweeper}",
     ),
+    "another type": (
+        "set timezone = 'Asia/Tokyo';"
+        " alter table public.{table} alter column expires_at type timestamp;"
+        " set timezone = 'UTC'",
+        "a column that the sweep walks by has another type now, or another name",
+    ),
     "another name": (
         "alter table public.{table} rename to older;"
         " create table public.{table} (like public.older including all)",

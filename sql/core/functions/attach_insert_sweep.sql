@@ -78,23 +78,18 @@ begin
             v_pace,
             format('Until when %s is not swept, in milliseconds since 1970.', v_policy.relation)
         );
-    elsif v_known.trigger <> v_name or v_known.relation <> v_policy.relation then
-        perform maintenance.run_with_patience(
-            v_known.relation,
-            format('drop trigger if exists %I on %s', v_known.trigger, v_known.relation)
-        );
     end if;
 
     insert into maintenance.insert_sweep (
-        policy, relation, trigger, at_once, pace, policy_enabled
+        policy, relation, trigger, at_once, keys, key_types, pace, policy_enabled
     )
     values (
         v_policy.name, v_policy.relation, v_name,
-        coalesce(attach_insert_sweep.at_once, true), v_pace::regclass, v_policy.is_enabled
+        coalesce(attach_insert_sweep.at_once, true), '{}', '{}', v_pace::regclass,
+        v_policy.is_enabled
     )
     on conflict (policy) do update
     set
-        relation = excluded.relation,
         trigger = excluded.trigger,
         at_once = coalesce(attach_insert_sweep.at_once, v_known.at_once);
 

@@ -43,7 +43,10 @@ begin
     end if;
 
     if v_slow or close_sweep.taken >= close_sweep.size then
-        v_rest := greatest(v_rest, case when v_slow then 10 else 3 end * close_sweep.took);
+        v_rest := greatest(
+            v_rest,
+            least(case when v_slow then 10 else 3 end * close_sweep.took, interval '10 min')
+        );
         v_pace := (
             select sweep.pace
             from maintenance.insert_sweep as sweep

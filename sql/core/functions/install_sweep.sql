@@ -14,9 +14,23 @@ declare
     v_body text;
     v_function text := format('maintenance.%I()', 'sweep_' || policy.name);
     v_errors text[];
+    v_stray record;
 begin
     update maintenance.insert_sweep as sweep
-    set policy_enabled = install_sweep.policy.is_enabled
+    set
+        relation = install_sweep.policy.relation,
+        policy_enabled = install_sweep.policy.is_enabled,
+        keys = walked.keys,
+        key_types = walked.types
+    from (
+        select
+            coalesce(array_agg(attribute.attname), '{}'),
+            coalesce(array_agg(attribute.atttypid::regtype), '{}')
+        from generate_series(1, jsonb_array_length(install_sweep.policy.branches)) as series
+        join pg_catalog.pg_attribute as attribute
+            on attribute.attrelid = install_sweep.policy.relation
+            and attribute.attname = maintenance.branch_key(install_sweep.policy, series)
+    ) as walked (keys, types)
     where sweep.policy = install_sweep.policy.name
     returning sweep.*
     into strict v_sweep;
@@ -72,6 +86,17 @@ begin
             v_owner
         );
     end if;
+
+    for v_stray in
+        select trigger.tgrelid::regclass as relation, trigger.tgname as name
+        from pg_catalog.pg_trigger as trigger
+        where trigger.tgfoid = v_function::regprocedure
+          and (trigger.tgrelid, trigger.tgname) <> (policy.relation::oid, v_sweep.trigger)
+    loop
+        perform maintenance.run_with_patience(
+            v_stray.relation, format('drop trigger %I on %s', v_stray.name, v_stray.relation)
+        );
+    end loop;
 
     if not maintenance.has_sweep_trigger(v_sweep) then
         perform maintenance.run_with_patience(

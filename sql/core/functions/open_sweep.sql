@@ -26,8 +26,8 @@ set lock_timeout = '10ms'  -- an insert does not wait for whoever locks the sett
 as $function$
 declare
     v_memory text := 'maintenance.sweep_' || open_sweep.policy;
-    v_now bigint := date_part('epoch', clock_timestamp()) * 1000;
-    v_relation oid;
+    v_now bigint := (date_part('epoch', clock_timestamp()) * 1000)::bigint;
+    v_relation regclass;
     v_batch_size integer;
     v_rest interval;
     v_is_on boolean;
@@ -35,6 +35,7 @@ declare
     v_owner oid;
     v_is_forced boolean;
     v_has_trigger boolean;
+    v_is_stale boolean;
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
         perform set_config(v_memory, '~', true);
@@ -69,10 +70,18 @@ begin
             from maintenance.leaves_of(open_sweep.relation) as leaf (oid)
             join pg_catalog.pg_trigger as deleting on deleting.tgrelid = leaf.oid
             where deleting.tgtype & 8 <> 0
+        ),
+        exists (
+            select
+            from unnest(sweep.keys, sweep.key_types) as written (name, type)
+            left join pg_catalog.pg_attribute as attribute
+                on attribute.attrelid = class.oid
+                and attribute.attname = written.name
+            where attribute.atttypid is distinct from written.type
         )
     into
         v_relation, v_batch_size, v_rest, v_is_on, v_resting_until, v_owner, v_is_forced,
-        v_has_trigger
+        v_has_trigger, v_is_stale
     from maintenance.insert_sweep as sweep
     join pg_catalog.pg_class as class on class.oid = open_sweep.relation
     where sweep.policy = open_sweep.policy;
@@ -119,12 +128,20 @@ begin
             message = 'the table has a trigger on DELETE, or a foreign key refers to it';
     end if;
 
+    if v_is_stale then
+        raise exception using
+            errcode = 'object_not_in_prerequisite_state',
+            message = 'a column that the sweep walks by has another type now, or another name',
+            hint = 'select * from maintenance.attach_insert_sweep(policy) writes it anew.';
+    end if;
+
     if open_sweep.rests then
         return 0;
     end if;
 
     -- Sessions learn from one another how long the table rests, each when its own rest is over.
-    if v_resting_until > v_now then
+    -- More than an hour is no rest: the clock was set back.
+    if v_resting_until > v_now and v_resting_until <= v_now + 3600000 then
         perform set_config(v_memory, v_resting_until::text, false);
         return 0;
     end if;

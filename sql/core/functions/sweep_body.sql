@@ -79,12 +79,11 @@ declare
         when others then
             -- What failed will fail again: leave the insert alone, and for a minute the log too.
             raise log 'sweep of % failed: % (SQLSTATE %)', tg_relid::regclass, sqlerrm, sqlstate;
-            perform set_config(
-                memory.name,
-                (date_part('epoch', clock_timestamp()) * 1000 + 60000)::bigint::text,
-                false
-            )
-            from unnest(array[{{failure}}, {{memory}}]) as memory (name);
+            perform set_config(memory.name, rest.until, false)
+            from unnest(array[{{failure}}, {{memory}}]) as memory (name)
+            cross join (
+                select (date_part('epoch', clock_timestamp()) * 1000 + 60000)::bigint::text
+            ) as rest (until);
             return null;
     end;
 end;
