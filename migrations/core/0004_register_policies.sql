@@ -255,6 +255,7 @@ comment on column maintenance.lease.owner_start is 'When that session began: pid
 \ir ../../sql/core/functions/assert_owner.sql
 \ir ../../sql/core/functions/read_policy.sql
 \ir ../../sql/core/functions/column_type.sql
+\ir ../../sql/core/functions/primary_key_of.sql
 \ir ../../sql/core/functions/branch_bound.sql
 \ir ../../sql/core/functions/branch_bounds.sql
 \ir ../../sql/core/functions/bracketed.sql

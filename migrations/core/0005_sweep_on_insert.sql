@@ -56,7 +56,7 @@ comment on column maintenance.insert_sweep.rest is
 \ir ../../sql/core/functions/has_sweep_trigger.sql
 \ir ../../sql/core/functions/run_with_patience.sql
 \ir ../../sql/core/functions/install_sweep.sql
-\ir ../../sql/core/functions/revoke_sweeper.sql
+\ir ../../sql/core/functions/revoke_idle_sweepers.sql
 \ir ../../sql/core/functions/remove_sweep.sql
 \ir ../../sql/core/functions/attach_insert_sweep.sql
 \ir ../../sql/core/functions/assert_sweeps.sql

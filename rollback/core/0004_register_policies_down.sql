@@ -30,6 +30,7 @@ drop function maintenance.branch_predicate(maintenance.policy, integer, text[]);
 drop function maintenance.bracketed(text);
 drop function maintenance.branch_bounds(maintenance.policy, timestamptz);
 drop function maintenance.branch_bound(maintenance.policy, integer, text);
+drop function maintenance.primary_key_of(regclass);
 drop function maintenance.column_type(regclass, name);
 drop function maintenance.read_policy(text);
 drop function maintenance.assert_owner(oid);

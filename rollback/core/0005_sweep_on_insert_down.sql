@@ -11,7 +11,7 @@ drop function maintenance.detach_insert_sweep(text);
 drop function maintenance.assert_sweeps(text);
 drop function maintenance.attach_insert_sweep(text, name, boolean);
 drop function maintenance.remove_sweep(text);
-drop function maintenance.revoke_sweeper(name);
+drop function maintenance.revoke_idle_sweepers();
 drop function maintenance.install_sweep(maintenance.policy);
 drop function maintenance.run_with_patience(regclass, text);
 drop function maintenance.has_sweep_trigger(maintenance.insert_sweep);

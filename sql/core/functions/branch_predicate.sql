@@ -23,15 +23,11 @@ as $function$
                     (policy).selector,
                     (
                         select string_agg(
-                            format('selected.%1$I = target.%1$I', attribute.attname), ' and '
-                            order by attribute.attnum
+                            format('selected.%1$I = target.%1$I', key.name), ' and '
+                            order by key.place
                         )
-                        from pg_catalog.pg_index as key
-                        join pg_catalog.pg_attribute as attribute
-                            on attribute.attrelid = key.indrelid
-                            and attribute.attnum = any (key.indkey)
-                        where key.indrelid = (policy).relation
-                          and key.indisprimary
+                        from unnest(maintenance.primary_key_of((policy).relation))
+                            with ordinality as key (name, place)
                     )
                 )
             else

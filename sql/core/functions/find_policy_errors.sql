@@ -271,22 +271,12 @@ begin
         union all
         select format('selector: %s needs %s', policy.selector, missing.what)
         from (
-            select format('column %I, which is in the primary key of the table', attribute.attname)
-            from pg_catalog.pg_index as key
-            join pg_catalog.pg_attribute as attribute
-                on attribute.attrelid = key.indrelid
-                and attribute.attnum = any (key.indkey)
-            where key.indrelid = policy.relation
-              and key.indisprimary
-              and maintenance.column_type(policy.selector, attribute.attname) is null
+            select format('column %I, which is in the primary key of the table', key.name)
+            from unnest(maintenance.primary_key_of(policy.relation)) as key (name)
+            where maintenance.column_type(policy.selector, key.name) is null
             union all
             select format('%s to have a primary key', policy.relation)
-            where not exists (
-                select
-                from pg_catalog.pg_index as key
-                where key.indrelid = policy.relation
-                  and key.indisprimary
-            )
+            where maintenance.primary_key_of(policy.relation) is null
         ) as missing (what)
         where policy.selector is not null
     loop

@@ -175,12 +175,7 @@ begin
           class.relreplident = 'n'
           or (
               class.relreplident = 'd'
-              and not exists (
-                  select
-                  from pg_catalog.pg_index as key
-                  where key.indrelid = class.oid
-                    and key.indisprimary
-              )
+              and maintenance.primary_key_of(policy.relation) is null
           )
       );
 
@@ -189,12 +184,7 @@ begin
         'no_primary_key',
         format('%s has no primary key: its rows cannot be named in the log', policy.relation),
         null::text
-    where not exists (
-        select
-        from pg_catalog.pg_index as key
-        where key.indrelid = policy.relation
-          and key.indisprimary
-    );
+    where maintenance.primary_key_of(policy.relation) is null;
 
     return query
     select

@@ -112,12 +112,7 @@ as $function$
               class.relreplident = 'n'
               or (
                   class.relreplident = 'd'
-                  and not exists (
-                      select
-                      from pg_catalog.pg_index as key
-                      where key.indrelid = class.oid
-                        and key.indisprimary
-                  )
+                  and maintenance.primary_key_of((policy).relation) is null
               )
           )
 
@@ -130,12 +125,7 @@ as $function$
             end
         )
         where (class.relkind = 'p' or at_once)
-          and not exists (
-              select
-              from pg_catalog.pg_index as key
-              where key.indrelid = (policy).relation
-                and key.indisprimary
-          )
+          and maintenance.primary_key_of((policy).relation) is null
 
         union all
         select format('partition %s belongs to another role', part.oid::regclass)

@@ -13,11 +13,10 @@ as $function$
             'an insert with the %s of a row that has just been swept waits for that transaction: '
             'index %I is unique, and its values are neither generated nor random',
             (
-                select string_agg(format('%I', attribute.attname), ', ' order by keyed.ordinality)
-                from unnest(key.indkey::smallint[]) with ordinality as keyed (number, ordinality)
-                join pg_catalog.pg_attribute as attribute
-                    on attribute.attrelid = key.indrelid
-                    and attribute.attnum = keyed.number
+                select string_agg(
+                    pg_get_indexdef(key.indexrelid, series, true), ', ' order by series
+                )
+                from generate_series(1, key.indnkeyatts) as series
             ),
             class.relname
         )
@@ -32,7 +31,7 @@ as $function$
               on standard.adrelid = attribute.attrelid
               and standard.adnum = attribute.attnum
           where attribute.attrelid = key.indrelid
-            and attribute.attnum = any (key.indkey)
+            and attribute.attnum = any ((key.indkey::smallint[])[0:key.indnkeyatts - 1])
             and (
                 attribute.attidentity <> ''
                 or attribute.atttypid = 'uuid'::regtype

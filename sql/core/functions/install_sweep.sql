@@ -37,7 +37,10 @@ begin
 
     v_errors := array(select maintenance.find_sweep_errors(policy, v_sweep.at_once));
 
-    if cardinality(v_errors) > 0 then
+    -- What is broken can be switched off all the same.
+    if cardinality(v_errors) > 0 and not policy.is_enabled then
+        return;
+    elsif cardinality(v_errors) > 0 then
         raise exception using
             errcode = 'invalid_parameter_value',
             message = format(
@@ -78,6 +81,16 @@ begin
             )
         );
         perform maintenance.give_function(v_function::regprocedure, v_owner);
+    end if;
+
+    if not has_schema_privilege(v_owner, 'maintenance', 'usage')
+       or not has_function_privilege(
+           v_owner, 'maintenance.open_sweep(text, oid, oid, name, boolean)', 'execute'
+       )
+       or not has_function_privilege(
+           v_owner, 'maintenance.close_sweep(text, integer, bigint, interval, jsonb)', 'execute'
+       )
+    then
         execute format('grant usage on schema maintenance to %I', v_owner);
         execute format(
             'grant execute on function '
@@ -86,6 +99,8 @@ begin
             v_owner
         );
     end if;
+
+    perform maintenance.revoke_idle_sweepers();
 
     for v_stray in
         select trigger.tgrelid::regclass as relation, trigger.tgname as name

@@ -11,18 +11,12 @@ declare
     v_function regprocedure := to_regprocedure(
         format('maintenance.%I()', 'sweep_' || remove_sweep.policy)
     );
-    v_owner name;
     v_carrier record;
 begin
     select sweep.*
     into strict v_sweep
     from maintenance.insert_sweep as sweep
     where sweep.policy = remove_sweep.policy;
-
-    select pg_get_userbyid(routine.proowner)
-    into v_owner
-    from pg_catalog.pg_proc as routine
-    where routine.oid = v_function;
 
     for v_carrier in
         select
@@ -47,9 +41,9 @@ begin
 
     if v_function is not null then
         execute format('drop function %s', v_function);
-        perform maintenance.revoke_sweeper(v_owner);
     end if;
 
+    perform maintenance.revoke_idle_sweepers();
     perform maintenance.drop_idle_executors();
 end;
 $function$;

@@ -105,8 +105,7 @@ $template$;
         into v_found, {{into}};
 $template$;
     v_is_partitioned boolean;
-    v_key name[];
-    v_key_types text[];
+    v_key name[] := maintenance.primary_key_of(policy.relation);
     v_row text;
     v_fragment record;
 begin
@@ -114,17 +113,6 @@ begin
     into v_is_partitioned
     from pg_catalog.pg_class as class
     where class.oid = policy.relation;
-
-    select
-        array_agg(attribute.attname order by attribute.attnum),
-        array_agg(format_type(attribute.atttypid, null) order by attribute.attnum)
-    into v_key, v_key_types
-    from pg_catalog.pg_index as key
-    join pg_catalog.pg_attribute as attribute
-        on attribute.attrelid = key.indrelid
-        and attribute.attnum = any (key.indkey)
-    where key.indrelid = policy.relation
-      and key.indisprimary;
 
     v_row := array_to_string(array(select format('%I', one) from unnest(v_key) as one), ', ');
 
@@ -297,8 +285,10 @@ $template$;
         key as (
             select
                 string_agg(
-                    format(E'    v_key_%s %s[];\n', key.number, key.type), ''
-                    order by key.number
+                    format(
+                        E'    v_key_%s %s[];\n', key.number, format_type(attribute.atttypid, null)
+                    ),
+                    '' order by key.number
                 ) as declared,
                 string_agg(format('v_key_%s', key.number), ', ' order by key.number) as names,
                 string_agg(
@@ -306,7 +296,10 @@ $template$;
                     E',\n            ' order by key.number
                 ) as arrays,
                 string_agg(format('target.%I', key.name), ', ' order by key.number) as target
-            from unnest(v_key, v_key_types) with ordinality as key (name, type, number)
+            from unnest(v_key) with ordinality as key (name, number)
+            join pg_catalog.pg_attribute as attribute
+                on attribute.attrelid = policy.relation
+                and attribute.attname = key.name
         )
         select fragment.place, fragment.name, fragment.text
         from written
