@@ -47,3 +47,68 @@ def end_rests(db: Connection, policy: str = "token") -> None:
     for name in ("", "_failed", "_from"):
         execute(db, "select set_config(%s, '', %s)", f"maintenance.sweep_{policy}{name}", local)
     execute(db, f"select setval('maintenance.sweep_{policy}_pace', 1)")
+
+
+def footprint(db: Connection) -> list[tuple[Any, ...]]:
+    """Return all that a sweep could leave behind: objects, rights, comments and settings."""
+    return rows(db, FOOTPRINT)
+
+
+FOOTPRINT = """
+select 'routine' as kind, routine.oid::regprocedure::text as name,
+    concat_ws(' ', pg_get_userbyid(routine.proowner), routine.prosecdef, routine.proconfig,
+        md5(routine.prosrc), obj_description(routine.oid, 'pg_proc'))
+from pg_catalog.pg_proc as routine
+where routine.pronamespace in ('maintenance'::regnamespace, 'public'::regnamespace)
+
+union all
+select 'trigger', concat_ws(' ', trigger.tgname, trigger.tgrelid::regclass),
+    concat_ws(' ', pg_get_triggerdef(trigger.oid), trigger.tgenabled,
+        obj_description(trigger.oid, 'pg_trigger'))
+from pg_catalog.pg_trigger as trigger
+where not trigger.tgisinternal
+
+union all
+select 'relation', class.oid::regclass::text,
+    concat_ws(' ', class.relkind, pg_get_userbyid(class.relowner))
+from pg_catalog.pg_class as class
+where class.relnamespace not in ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace)
+
+union all
+select 'right', concat_ws(' ', ours.kind, ours.name),
+    concat_ws(' ', granted.grantee::regrole, granted.privilege_type, granted.is_grantable)
+from (
+    select 'function', oid::regprocedure::text, proacl
+    from pg_catalog.pg_proc
+    where pronamespace = 'maintenance'::regnamespace
+    union all
+    select 'relation', oid::regclass::text, relacl
+    from pg_catalog.pg_class
+    union all
+    select 'schema', nspname, nspacl
+    from pg_catalog.pg_namespace
+) as ours (kind, name, acl)
+cross join lateral aclexplode(ours.acl) as granted
+
+union all
+select 'role', pg_get_userbyid(needed.refobjid),
+    concat_ws(' ', needed.deptype,
+        pg_describe_object(needed.classid, needed.objid, needed.objsubid))
+from pg_catalog.pg_shdepend as needed
+where needed.refclassid = 'pg_authid'::regclass
+  and needed.dbid = (select oid from pg_catalog.pg_database where datname = current_database())
+
+union all
+select 'membership', member::regrole::text, roleid::regrole::text
+from pg_catalog.pg_auth_members
+
+union all
+select 'policy', policy.name, to_jsonb(policy)::text
+from maintenance.policy
+
+union all
+select 'sweep', sweep.policy, to_jsonb(sweep)::text
+from maintenance.insert_sweep as sweep
+
+order by 1, 2, 3
+"""
