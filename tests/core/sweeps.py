@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+import pytest
+from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from tests.core.runs import a_table, put, register
@@ -54,6 +57,30 @@ def footprint(db: Connection) -> list[tuple[Any, ...]]:
     return rows(db, FOOTPRINT)
 
 
+def refused(
+    db: Connection,
+    statement: str,
+    *parameters: Any,
+    error: type[psycopg.Error] = errors.InvalidParameterValue,
+) -> tuple[str | None, str | None, str | None]:
+    """Expect that a statement is refused and changes nothing; return message, detail and hint."""
+    before = footprint(db)
+    with pytest.raises(error) as refusal, db.transaction():
+        execute(db, statement, *parameters)
+    assert footprint(db) == before
+    diag = refusal.value.diag
+    return diag.message_primary, diag.message_detail, diag.message_hint
+
+
+def state(db: Connection, policy: str = "token") -> list[tuple[Any, ...]]:
+    """Return how a sweep stands, and why."""
+    return rows(
+        db,
+        "select state, detail from maintenance.insert_sweep_status where policy = %s",
+        policy,
+    )
+
+
 FOOTPRINT = """
 select 'routine' as kind, routine.oid::regprocedure::text as name,
     concat_ws(' ', pg_get_userbyid(routine.proowner), routine.prosecdef, routine.proconfig,
@@ -101,6 +128,8 @@ where needed.refclassid = 'pg_authid'::regclass
 union all
 select 'membership', member::regrole::text, roleid::regrole::text
 from pg_catalog.pg_auth_members
+-- those of the roles of this worker: roles belong to the whole server
+where pg_get_userbyid(member) ^@ substring(current_database() from '^pgm_[^_]+_')
 
 union all
 select 'policy', policy.name, to_jsonb(policy)::text

@@ -17,7 +17,15 @@ from psycopg.types.json import Jsonb
 from runner import api
 from tests.conftest import scalar
 from tests.core.runs import DEAD, LIVE, a_table, alter, calling, names, put, register, until
-from tests.core.sweeps import a_swept_table, attach, end_rests, footprint, put_quietly
+from tests.core.sweeps import (
+    a_swept_table,
+    attach,
+    end_rests,
+    footprint,
+    put_quietly,
+    refused,
+    state,
+)
 from tests.migrations.dumps import structure
 from tests.statements import column, execute, rows
 
@@ -67,15 +75,6 @@ def made(db: Connection) -> list[tuple[Any, ...]]:
     )
 
 
-def state(db: Connection, policy: str = "token") -> list[tuple[Any, ...]]:
-    """Return how a sweep stands, and why."""
-    return rows(
-        db,
-        "select state, detail from maintenance.insert_sweep_status where policy = %s",
-        policy,
-    )
-
-
 def sweeps(db: Connection) -> bool:
     """Tell whether an insert into token removes an old one and a dead one that arrives."""
     end_rests(db)
@@ -88,22 +87,8 @@ def sweeps(db: Connection) -> bool:
     return (old, names(db)) == (["new"], ["new"])
 
 
-def refused(
-    db: Connection,
-    statement: str,
-    *parameters: Any,
-    error: type[psycopg.Error] = errors.InvalidParameterValue,
-) -> tuple[str | None, str | None, str | None]:
-    """Expect that a statement is refused and changes nothing; return message, detail and hint."""
-    before = footprint(db)
-    with pytest.raises(error) as refusal, db.transaction():
-        execute(db, statement, *parameters)
-    assert footprint(db) == before
-    diag = refusal.value.diag
-    return diag.message_primary, diag.message_detail, diag.message_hint
-
-
 ATTACH = "select * from maintenance.attach_insert_sweep('token')"
+CHANGE = "select maintenance.alter_policy('token', %s)"
 
 
 # What it makes
@@ -379,8 +364,11 @@ def test_the_trigger_of_another_table_may_have_the_same_name(tx: Connection) -> 
 def test_at_once_can_be_chosen_changed_and_kept(tx: Connection, at_once: bool) -> None:
     a_swept_table(tx, at_once=at_once)
     for wanted in (at_once, not at_once, at_once):
-        for arguments in ({"at_once": wanted}, {}):
-            attach(tx, **arguments)
+        for again in (False, True):
+            if again:
+                attach(tx)
+            else:
+                attach(tx, at_once=wanted)
             assert triggers(tx) == [definition(at_once=wanted)]
             assert rows(tx, f"{SETTINGS} where policy = 'token'")[0][1] is wanted
             assert state(tx) == [("on", None)]
@@ -401,7 +389,7 @@ def test_attaching_twice_changes_nothing_and_does_not_touch_the_table(
     )
     before = footprint(db), made(db)
     holder = another()
-    execute(db, "set statement_timeout = '2 s'")
+    execute(db, "set statement_timeout = '5 s'")
     with holder.transaction():
         put(holder, "new", expires=LIVE)
         attach(db)
@@ -642,14 +630,12 @@ def test_a_policy_changes_while_the_table_is_in_use(
 ) -> None:
     a_table_of_all(db, at_once=True)
     holder, user = another(), another()
-    execute(db, "set statement_timeout = '2 s'")
+    execute(db, "set statement_timeout = '5 s'")
     with holder.transaction():
         put_quietly(holder, "held", expires=LIVE)  # without it holding the lock of a sweep
         for changes, _ in CHANGES.values():
-            begun = monotonic()
             alter(db, **changes)
-            assert monotonic() - begun < 1
-            alter(db, **dict.fromkeys(changes))
+            execute(db, CHANGE, Jsonb(dict.fromkeys(changes)))
         execute(db, "select maintenance.enable_policy('token', false)")
         execute(db, "select maintenance.enable_policy('token', true)")
         alter(db, retention="1 day")
@@ -723,7 +709,7 @@ def test_a_change_that_a_sweep_cannot_follow_is_refused_as_a_whole(
     changes, reason = REFUSED[setting]
     assert refused(
         tx,
-        "select maintenance.alter_policy('token', %s)",
+        CHANGE,
         Jsonb({**changes, "retention": "9 days", "is_enabled": False}),
     ) == (
         f"policy token cannot sweep public.token on insert: {reason}",
@@ -787,6 +773,54 @@ def test_a_policy_attached_while_it_is_off_sweeps_once_it_is_on(tx: Connection) 
     assert not sweeps(tx)
     execute(tx, "select maintenance.enable_policy('token', true)")
     assert sweeps(tx)
+
+
+WHILE_ATTACHING = {
+    "altered": ("""select maintenance.alter_policy('token', '{"retention": "9 days"}')""", "on"),
+    "removed": ("select maintenance.remove_policy('token')", None),
+}
+
+
+@pytest.mark.parametrize("change", WHILE_ATTACHING)
+def test_a_policy_that_changes_while_its_sweep_is_being_attached_counts_as_it_is_then(
+    db: Connection, another: Callable[[], Connection], change: str
+) -> None:
+    statement, outcome = WHILE_ATTACHING[change]
+    a_table(db)
+    execute(db, "create index on token (expires_at)")
+    register(db)
+    execute(db, "begin")
+    execute(db, statement)
+    observer = another()
+    with calling(db, ATTACH) as call:
+        until(
+            lambda: (
+                column(observer, "select pg_blocking_pids(%s)", call.pid) == [[db.info.backend_pid]]
+            )
+        )
+        execute(db, "commit")
+        call.wait()
+    assert state(db) == ([] if outcome is None else [(outcome, None)])
+    put_quietly(db, "old")
+    put(db, "new", expires=LIVE)
+    assert names(db) == ["new", "old"]
+
+
+@pytest.mark.parametrize("suffix", ["from", "failed", "pace"])
+def test_a_policy_whose_name_continues_that_of_another_does_not_disturb_it(
+    tx: Connection, suffix: str
+) -> None:
+    longer = f"token_{suffix}"
+    a_swept_table(tx)
+    a_swept_table(tx, longer)
+    for first, second in (("token", longer), (longer, "token")):
+        for table in (first, second):
+            end_rests(tx, table)
+            execute(tx, f"truncate {table}")
+            put_quietly(tx, "old", table=table)
+        for table in (first, second):
+            put(tx, "new", expires=LIVE, table=table)
+        assert (names(tx, first), names(tx, second)) == (["new"], ["new"])
 
 
 # How it goes
@@ -970,7 +1004,7 @@ def test_changing_the_trigger_of_a_busy_table_never_holds_up_inserts(
     execute(holder, "begin")
     put(holder, "held", expires=LIVE)
     release = Timer(0.3, holder.commit)
-    longest = 0.0
+    execute(user, "set lock_timeout = '500 ms'")
     with calling(db, statement) as call:
         until(
             lambda: (
@@ -985,12 +1019,9 @@ def test_changing_the_trigger_of_a_busy_table_never_holds_up_inserts(
         )
         release.start()
         while not call.is_done:
-            begun = monotonic()
             put(user, "new", expires=LIVE)
-            longest = max(longest, monotonic() - begun)
         release.join()
         assert call.error is None
-    assert longest < 0.5
     assert triggers(db) != before
 
 
@@ -1021,7 +1052,7 @@ def test_settings_are_changed_while_the_table_is_locked(
 ) -> None:
     a_swept_table(db)
     holder = another()
-    execute(db, "set statement_timeout = '2 s'")
+    execute(db, "set statement_timeout = '5 s'")
     with holder.transaction():
         execute(holder, "lock table token in access exclusive mode")
         execute(db, "select maintenance.set_insert_sweep('token', false, 7, '2 s')")
@@ -1143,11 +1174,14 @@ def migrated(role: Callable[[str], str], new_database: Callable[..., str]) -> tu
     return url, owner, application
 
 
+@pytest.mark.parametrize("inherits", [True, False], ids=["that inherits", "that does not"])
 def test_an_ordinary_role_attaches_where_it_is_a_member_of_the_owner(
-    migrated: tuple[str, str, str],
+    migrated: tuple[str, str, str], inherits: bool
 ) -> None:
     url, owner, application = migrated
     with psycopg.connect(url, autocommit=True) as superuser:
+        if not inherits:
+            execute(superuser, f"alter role {owner} noinherit")
         execute(superuser, f"grant {application} to {owner}")
         execute(superuser, f"grant create, usage on schema public to {application}")
     with (
@@ -1159,8 +1193,8 @@ def test_an_ordinary_role_attaches_where_it_is_a_member_of_the_owner(
         register(db)
         before = footprint(db)
         attach(db)
-        put(user, "old", expires="clock_timestamp() + interval '20 ms'")
-        execute(user, "select pg_sleep(0.08)")
+        with psycopg.connect(url, autocommit=True) as superuser:
+            put_quietly(superuser, "old")
         put(user, "new", expires=LIVE)
         put(user, "dead")
         assert names(user) == ["new"]
