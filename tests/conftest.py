@@ -181,12 +181,19 @@ def empty(new_database: Callable[..., str]) -> str:
     return new_database("empty")
 
 
+def settle(connection: Connection) -> None:
+    """Make a clone a database of its own, in which no sweep is slow because the machine is busy."""
+    connection.execute("select maintenance.adopt_clone()")
+    connection.execute("update maintenance.insert_sweep set slow = '1 h'")
+    connection.execute("alter table maintenance.insert_sweep alter column slow set default '1 h'")
+
+
 @pytest.fixture
 def db(server: TestServer, new_database: Callable[..., str]) -> Iterator[Connection]:
     """A clone of the migrated template, in autocommit mode."""
     url = new_database("clone", template=server.template)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("select maintenance.adopt_clone()")
+        settle(connection)
         yield connection
 
 
@@ -214,7 +221,7 @@ def _shared(server: TestServer, admin: Connection) -> Iterator[Connection]:
         )
     )
     with psycopg.connect(server.url(f"pgm_{server.worker}_shared")) as connection:
-        connection.execute("select maintenance.adopt_clone()")
+        settle(connection)
         connection.commit()
         yield connection
     admin.execute(sql.SQL("drop database if exists {} with (force)").format(name))

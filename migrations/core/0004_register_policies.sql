@@ -256,6 +256,7 @@ comment on column maintenance.lease.owner_start is 'When that session began: pid
 \ir ../../sql/core/functions/read_policy.sql
 \ir ../../sql/core/functions/column_type.sql
 \ir ../../sql/core/functions/primary_key_of.sql
+\ir ../../sql/core/functions/has_replica_identity.sql
 \ir ../../sql/core/functions/branch_bound.sql
 \ir ../../sql/core/functions/branch_bounds.sql
 \ir ../../sql/core/functions/bracketed.sql
@@ -269,6 +270,7 @@ comment on column maintenance.lease.owner_start is 'When that session began: pid
 \ir ../../sql/core/functions/drop_idle_executors.sql
 \ir ../../sql/core/functions/run_as_owner.sql
 \ir ../../sql/core/functions/policy_statement.sql
+\ir ../../sql/core/functions/parts_of.sql
 \ir ../../sql/core/functions/leaves_of.sql
 \ir ../../sql/core/functions/branch_key.sql
 \ir ../../sql/core/functions/lowest_key.sql

@@ -23,6 +23,13 @@ create table maintenance.insert_sweep (
             and extract(year from rest) = 0
             and extract(month from rest) = 0
             and extract(day from rest) = 0
+        ),
+    slow interval not null default '10 ms'
+        constraint insert_sweep_slow_check check (
+            slow between '1 ms' and '1 h'
+            and extract(year from slow) = 0
+            and extract(month from slow) = 0
+            and extract(day from slow) = 0
         )
 );
 
@@ -46,6 +53,8 @@ comment on column maintenance.insert_sweep.enabled is 'Whether it sweeps at all.
 comment on column maintenance.insert_sweep.batch_size is 'Most rows that one sweep removes.';
 comment on column maintenance.insert_sweep.rest is
     'How long a session waits before it looks again, once it has found nothing.';
+comment on column maintenance.insert_sweep.slow is
+    'What is a slow sweep, after which the table rests ten times as long as it took.';
 
 \ir ../../sql/core/functions/open_sweep.sql
 \ir ../../sql/core/functions/close_sweep.sql

@@ -15,6 +15,7 @@ drop function maintenance.branch_index(maintenance.policy, regclass, integer, te
 drop function maintenance.lowest_key(maintenance.policy, integer);
 drop function maintenance.branch_key(maintenance.policy, integer);
 drop function maintenance.leaves_of(regclass);
+drop function maintenance.parts_of(regclass);
 drop function maintenance.policy_statement(
     maintenance.policy, text, regclass, text[], text, integer, name
 );
@@ -30,6 +31,7 @@ drop function maintenance.branch_predicate(maintenance.policy, integer, text[]);
 drop function maintenance.bracketed(text);
 drop function maintenance.branch_bounds(maintenance.policy, timestamptz);
 drop function maintenance.branch_bound(maintenance.policy, integer, text);
+drop function maintenance.has_replica_identity(regclass);
 drop function maintenance.primary_key_of(regclass);
 drop function maintenance.column_type(regclass, name);
 drop function maintenance.read_policy(text);

@@ -6,7 +6,7 @@ drop view maintenance.insert_sweep_status;
 drop function maintenance.find_sweep_faults(text);
 drop trigger trigger_follow_policy on maintenance.policy_change;
 drop function maintenance.follow_policy();
-drop function maintenance.set_insert_sweep(text, boolean, integer, interval);
+drop function maintenance.set_insert_sweep(text, boolean, integer, interval, interval);
 drop function maintenance.detach_insert_sweep(text);
 drop function maintenance.assert_sweeps(text);
 drop function maintenance.attach_insert_sweep(text, name, boolean);

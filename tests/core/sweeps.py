@@ -47,8 +47,8 @@ def put_quietly(db: Connection, *arguments: Any, **settings: Any) -> None:
 def end_rests(db: Connection, policy: str = "token") -> None:
     """Let the session, and any other, sweep again at once."""
     local = db.info.transaction_status == TransactionStatus.INTRANS
-    for name in ("", "_failed", "_from"):
-        execute(db, "select set_config(%s, '', %s)", f"maintenance.sweep_{policy}{name}", local)
+    for name in ("rest", "failed", "reached"):
+        execute(db, "select set_config(%s, '', %s)", f"maintenance.{name}_{policy}", local)
     execute(db, f"select setval('maintenance.sweep_{policy}_pace', 1)")
 
 

@@ -82,7 +82,7 @@ def sweeps(db: Connection) -> bool:
     put_quietly(db, "old")
     put(db, "new", expires=LIVE)
     old = names(db)
-    execute(db, "select set_config('maintenance.sweep_token', '~', false)")  # as in a rest
+    execute(db, "select set_config('maintenance.rest_token', '~', false)")  # as in a rest
     put(db, "dead")
     return (old, names(db)) == (["new"], ["new"])
 
@@ -243,7 +243,7 @@ def test_an_insert_into_a_table_of_mixed_case_sweeps(
 def test_of_rows_that_arrive_dead_the_whole_key_counts(tx: Connection) -> None:
     carts(tx)
     attach(tx, "carts")
-    execute(tx, "select set_config('maintenance.sweep_carts', '~', true)")
+    execute(tx, "select set_config('maintenance.rest_carts', '~', true)")
     execute(tx, "set local session_replication_role = replica")
     execute(tx, f'insert into "Shop"."Carts" values (1, 2, {DEAD}), (2, 1, {DEAD})')
     execute(tx, "set local session_replication_role = origin")
@@ -261,7 +261,7 @@ def test_a_column_that_a_key_includes_does_not_keep_rows_that_arrive_dead(tx: Co
     )
     register(tx)
     attach(tx)
-    execute(tx, "select set_config('maintenance.sweep_token', '~', true)")
+    execute(tx, "select set_config('maintenance.rest_token', '~', true)")
     put(tx, "dead")
     assert names(tx) == []
 
@@ -372,7 +372,7 @@ def test_at_once_can_be_chosen_changed_and_kept(tx: Connection, at_once: bool) -
             assert triggers(tx) == [definition(at_once=wanted)]
             assert rows(tx, f"{SETTINGS} where policy = 'token'")[0][1] is wanted
             assert state(tx) == [("on", None)]
-        execute(tx, "delete from token; select set_config('maintenance.sweep_token', '~', true)")
+        execute(tx, "delete from token; select set_config('maintenance.rest_token', '~', true)")
         put(tx, "dead")
         assert names(tx) == ([] if wanted else ["dead"])
 
@@ -609,7 +609,7 @@ def test_a_changed_policy_changes_what_goes_at_once(tx: Connection, change: str,
         put(tx, "new", expires="'infinity'")
         assert {*names(tx)} == (ALL | {"new"}) - goes
     else:
-        execute(tx, "select set_config('maintenance.sweep_token', '~', true)")
+        execute(tx, "select set_config('maintenance.rest_token', '~', true)")
         execute(tx, ROWS)
         assert {*names(tx)} == ALL - goes
 

@@ -97,16 +97,16 @@ def reason_of(refusal: tuple[str | None, str | None, str | None]) -> str:
 WRONG = {
     "a foreign key": (
         "create table part (token bigint constraint of_token references token)",
-        "foreign key of_token of public.part refers to the table",
+        "foreign key of_token of public.part refers to public.token",
     ),
     "a deferred key": (
         'create table "Part" (token bigint constraint "OfToken" references token'
         " deferrable initially deferred)",
-        'foreign key "OfToken" of public."Part" refers to the table',
+        'foreign key "OfToken" of public."Part" refers to public.token',
     ),
     "a key of its own": (
         "alter table token add parent bigint constraint of_token references token",
-        "foreign key of_token of public.token refers to the table",
+        "foreign key of_token of public.token refers to public.token",
     ),
     "a trigger on DELETE": (
         f"{HARMLESS} create trigger harm before delete on token"
@@ -169,7 +169,7 @@ WRONG = {
     "several": (
         "create table part (token bigint constraint of_token references token);"
         " drop index token_expires_at; alter table token force row level security",
-        f"{UNWALKED}; foreign key of_token of public.part refers to the table; {FORCED}",
+        f"{UNWALKED}; foreign key of_token of public.part refers to public.token; {FORCED}",
     ),
 }
 
@@ -324,7 +324,7 @@ PARTITIONED = {
     "a key on the whole": (
         "create table device (token bigint, part integer,"
         " constraint of_token foreign key (token, part) references token)",
-        "foreign key of_token of public.device refers to the table",
+        "foreign key of_token of public.device refers to public.token",
     ),
     "a trigger on the whole": (
         f"{HARMLESS} create trigger harm after delete on token"

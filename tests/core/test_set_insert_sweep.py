@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 TABLE = "public.refresh_tokens"
 POLICY = "refresh_tokens"
 SETTINGS = (
-    "select enabled, batch_size, rest::text from maintenance.insert_sweep"
+    "select enabled, batch_size, rest::text, slow::text from maintenance.insert_sweep"
     f" where relation = '{TABLE}'::regclass"
 )
-DEFAULTS = (True, 100, "00:00:00.05")
+DEFAULTS = (True, 100, "00:00:00.05", "01:00:00")  # the last is what tests begin with
 
 
 def configure(db: Connection, arguments: str = "", *, policy: str = f"'{POLICY}'") -> None:
@@ -33,7 +33,7 @@ def grant(db: Connection, to: str) -> None:
         db,
         f"grant usage on schema maintenance to {to};"
         " grant execute on function"
-        f" maintenance.set_insert_sweep(text, boolean, integer, interval) to {to}",
+        f" maintenance.set_insert_sweep(text, boolean, integer, interval, interval) to {to}",
     )
 
 
@@ -41,16 +41,18 @@ def grant(db: Connection, to: str) -> None:
     ("arguments", "expected"),
     [
         ("", DEFAULTS),
-        (", null, null, null", DEFAULTS),
-        (", enabled => false", (False, 100, "00:00:00.05")),
-        (", batch_size => 7", (True, 7, "00:00:00.05")),
-        (", rest => '2 s'", (True, 100, "00:00:02")),
-        (", false, 1, '0 s'", (False, 1, "00:00:00")),
-        (", true, 10000, '1 h'", (True, 10000, "01:00:00")),
+        (", null, null, null, null", DEFAULTS),
+        (", enabled => false", (False, 100, "00:00:00.05", "01:00:00")),
+        (", batch_size => 7", (True, 7, "00:00:00.05", "01:00:00")),
+        (", slow => '1 ms'", (True, 100, "00:00:00.05", "00:00:00.001")),
+        (", slow => '1 h'", DEFAULTS),
+        (", rest => '2 s'", (True, 100, "00:00:02", "01:00:00")),
+        (", false, 1, '0 s'", (False, 1, "00:00:00", "01:00:00")),
+        (", true, 10000, '1 h'", (True, 10000, "01:00:00", "01:00:00")),
     ],
 )
 def test_it_sets_what_it_is_given_and_leaves_the_rest(
-    tx: Connection, arguments: str, expected: tuple[bool, int, str]
+    tx: Connection, arguments: str, expected: tuple[bool, int, str, str]
 ) -> None:
     others = (
         "select * from maintenance.insert_sweep"
@@ -65,9 +67,9 @@ def test_it_sets_what_it_is_given_and_leaves_the_rest(
 def test_a_later_call_keeps_what_an_earlier_one_set(tx: Connection) -> None:
     configure(tx, ", false, 7, '2 s'")
     configure(tx, ", batch_size => 8")
-    assert rows(tx, SETTINGS) == [(False, 8, "00:00:02")]
+    assert rows(tx, SETTINGS) == [(False, 8, "00:00:02", "01:00:00")]
     configure(tx, ", enabled => true")
-    assert rows(tx, SETTINGS) == [(True, 8, "00:00:02")]
+    assert rows(tx, SETTINGS) == [(True, 8, "00:00:02", "01:00:00")]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,10 @@ def test_a_later_call_keeps_what_an_earlier_one_set(tx: Connection) -> None:
         ("rest => '1000 months -30000 days'", "insert_sweep_rest_check"),
         ("rest => '1 month -30 days'", "insert_sweep_rest_check"),
         ("rest => '1 day -24 h'", "insert_sweep_rest_check"),
+        ("slow => '999 microseconds'", "insert_sweep_slow_check"),
+        ("slow => '1 h 1 microsecond'", "insert_sweep_slow_check"),
+        ("slow => '1 month -30 days 1 s'", "insert_sweep_slow_check"),
+        ("slow => '1 day -23 h'", "insert_sweep_slow_check"),
         ("rest => '12000 months -360000 days'", "insert_sweep_rest_check"),
     ],
 )
@@ -169,7 +175,7 @@ def test_the_owner_and_members_of_it_may(
     execute(tx, f"set local role {caller}")
     configure(tx, ", enabled => false")
     execute(tx, "reset role")
-    assert rows(tx, SETTINGS) == [(False, 100, "00:00:00.05")]
+    assert rows(tx, SETTINGS) == [(False, 100, "00:00:00.05", "01:00:00")]
 
 
 def test_a_superuser_who_became_another_role_has_that_roles_rights(
@@ -183,7 +189,7 @@ def test_a_superuser_who_became_another_role_has_that_roles_rights(
     with pytest.raises(errors.InsufficientPrivilege), tx.transaction():
         configure(tx, ", batch_size => 6")
     execute(tx, "reset role")
-    assert rows(tx, SETTINGS) == [(True, 5, "00:00:00.05")]
+    assert rows(tx, SETTINGS) == [(True, 5, "00:00:00.05", "01:00:00")]
 
 
 def test_nobody_may_write_the_settings_themselves(role: Callable[..., str], tx: Connection) -> None:

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from tests.conftest import scalar
-from tests.matcha.tokens import LIVE, TABLES, USED_ONCE, a_user, end_rests, insert
+from tests.core.sweeps import end_rests
+from tests.matcha.tokens import LIVE, TABLES, USED_ONCE, a_user, insert
 from tests.statements import column, execute
 
 if TYPE_CHECKING:

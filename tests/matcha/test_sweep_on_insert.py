@@ -14,13 +14,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from runner.migrate import migrate
 from tests.conftest import scalar
+from tests.core.sweeps import end_rests
 from tests.matcha.tokens import (
     EXPIRED,
     TABLES,
     USED_ONCE,
     a_user,
     count,
-    end_rests,
     insert,
     names,
     put,
@@ -52,7 +52,7 @@ def configure(db: Connection, table: str, arguments: str) -> None:
 
 def memory(db: Connection, table: str) -> str | None:
     """Return what the session remembers of its sweeps of a table."""
-    return scalar(db, f"select current_setting('maintenance.sweep_{table}', true)")
+    return scalar(db, f"select current_setting('maintenance.rest_{table}', true)")
 
 
 def logged(db: Connection) -> list[str]:
@@ -73,7 +73,7 @@ def milliseconds(db: Connection) -> int:
 def assert_rests_a_minute(db: Connection, table: str) -> None:
     """See to it that the session has just noted that a sweep failed."""
     now = milliseconds(db)
-    failed = scalar(db, f"select current_setting('maintenance.sweep_{table}_failed', true)")
+    failed = scalar(db, f"select current_setting('maintenance.failed_{table}', true)")
     assert memory(db, table) == failed
     assert now + 55_000 < int(failed) <= now + 60_000
 
@@ -712,7 +712,7 @@ def test_a_sweep_that_fails_says_so_in_the_log_once(
 def test_a_setting_that_somebody_spoilt_does_not_fail_an_insert(
     tx: Connection, table: str, value: str
 ) -> None:
-    execute(tx, "select set_config(%s, %s, true)", f"maintenance.sweep_{table}", value)
+    execute(tx, "select set_config(%s, %s, true)", f"maintenance.rest_{table}", value)
     insert(tx, table, "new")
     insert(tx, table, "dead", expires=EXPIRED)
     assert names(tx, table) == ["new"]
@@ -1164,6 +1164,7 @@ def test_a_full_batch_rests_the_table_three_times_as_long_and_a_slow_one_ten_tim
     db: Connection, taken: int, took: str, rest: int
 ) -> None:
     table = "refresh_tokens"
+    configure(db, table, "slow => '10 ms'")
     end_rests(db, table)
     then = close(db, table, size=100, taken=taken, took=took)
     if rest:
@@ -1172,9 +1173,7 @@ def test_a_full_batch_rests_the_table_three_times_as_long_and_a_slow_one_ten_tim
     else:
         assert pace(db, table) == 1
         assert memory(db, table) == ""
-    mark = json.loads(
-        scalar(db, f"select current_setting('maintenance.sweep_{table}_from')") or "{}"
-    )
+    mark = json.loads(scalar(db, f"select current_setting('maintenance.reached_{table}')") or "{}")
     if rest in (100, 2000):
         assert then + 599_950 < mark.pop("until") <= then + 600_001
         assert mark == {"1": "2020-01-01 00:00:00+00"}
@@ -1186,10 +1185,19 @@ def test_a_slow_sweep_that_found_nothing_rests_the_longer_of_the_two(db: Connect
     table = "refresh_tokens"
     for rest, expected in (("50 ms", 200), ("1 s", 1000)):
         end_rests(db, table)
-        configure(db, table, f"rest => '{rest}'")
+        configure(db, table, f"rest => '{rest}', slow => '10 ms'")
         then = close(db, table, size=100, taken=0, took="20 ms")
         assert then + expected - 50 < pace(db, table) <= then + expected + 1
         assert memory(db, table) == str(pace(db, table))
+
+
+def test_what_is_slow_is_a_setting(db: Connection) -> None:
+    table = "refresh_tokens"
+    for slow, rests in (("19.999 ms", True), ("20 ms", False)):
+        configure(db, table, f"slow => '{slow}'")
+        end_rests(db, table)
+        close(db, table, size=100, taken=1, took="20 ms")
+        assert (pace(db, table) > 1) == rests
 
 
 @each_table
@@ -1238,7 +1246,7 @@ def test_a_session_goes_on_where_a_slow_sweep_of_its_own_came_to(
     put(db, table, "after", expires="'2020-01-03 00:00:00+00'")
     for until, left in ((600_000, ["before", "new"]), (-1, ["new", "newer"])):
         mark = json.dumps({"1": "2020-01-02 00:00:00+00", "until": milliseconds(db) + until})
-        execute(db, "select set_config(%s, %s, false)", f"maintenance.sweep_{table}_from", mark)
+        execute(db, "select set_config(%s, %s, false)", f"maintenance.reached_{table}", mark)
         insert(db, table, "new" if until > 0 else "newer")
         assert names(db, table) == left
     put(db, table, "before", expires="'2020-01-01 00:00:00+00'")

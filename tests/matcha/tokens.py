@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from psycopg.pq import TransactionStatus
-
 from tests.conftest import scalar
 from tests.statements import column, execute
 
@@ -69,14 +67,6 @@ def insert(
     """Insert as an application would, and return the ids."""
     user = a_user(db)
     return column(db, statement(table, expires, used, count) + " returning token.id", name, user)
-
-
-def end_rests(db: Connection, table: str) -> None:
-    """Let the session, and any other, sweep a table again at once."""
-    local = db.info.transaction_status == TransactionStatus.INTRANS
-    for name in ("", "_failed", "_from"):
-        execute(db, "select set_config(%s, '', %s)", f"maintenance.sweep_{table}{name}", local)
-    execute(db, f"select setval('maintenance.sweep_{table}_pace', 1)")
 
 
 def names(db: Connection, table: str) -> list[str]:

@@ -16,17 +16,19 @@ set search_path = pg_catalog, pg_temp
 as $function$
 #variable_conflict use_column
 declare
-    v_policy maintenance.policy := maintenance.read_policy(attach_insert_sweep.policy);
+    v_policy maintenance.policy;
     v_known maintenance.insert_sweep;
     v_name name;
     v_pace text := format('maintenance.%I', 'sweep_' || attach_insert_sweep.policy || '_pace');
 begin
-    perform maintenance.assert_owner(v_policy.relation);
-
+    -- Whoever is changing the policy comes first.
     perform
     from maintenance.policy as locked
-    where locked.name = v_policy.name
+    where locked.name = attach_insert_sweep.policy
     for update;
+
+    v_policy := maintenance.read_policy(attach_insert_sweep.policy);
+    perform maintenance.assert_owner(v_policy.relation);
 
     perform maintenance.install_executor((
         select pg_get_userbyid(class.relowner)

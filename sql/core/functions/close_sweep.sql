@@ -1,7 +1,7 @@
 -- Remembers that this transaction has swept a table, how long its session and the table shall rest,
 -- and where a slow sweep came to.
 --
--- What a session remembers are settings of its own. maintenance.sweep_<policy> is the time, in
+-- What a session remembers are settings of its own. maintenance.rest_<policy> is the time, in
 -- milliseconds since 1970, before which it does not look again; until the transaction ends it is
 -- '~', which sorts after every number. The order of the two calls matters: the value for the
 -- transaction has to cover the one for the session, which reappears at its end.
@@ -13,7 +13,7 @@
 --
 -- A slow sweep has met dead index entries that an old snapshot keeps, or no index at all: the table
 -- rests ten times as long, and for ten minutes the session begins behind what it has seen
--- (maintenance.sweep_<policy>_from). Rows that are left behind there are found later, or by a run.
+-- (maintenance.reached_<policy>). Rows that are left behind there are found later, or by a run.
 
 create or replace function maintenance.close_sweep(
     policy text,
@@ -28,18 +28,21 @@ security definer  -- the owner of the table need not be able to read the setting
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_memory text := 'maintenance.sweep_' || close_sweep.policy;
+    v_memory text := 'maintenance.rest_' || close_sweep.policy;
     v_now numeric := extract(epoch from clock_timestamp()) * 1000;
-    v_slow boolean := close_sweep.took > interval '10 ms';
     v_rest interval := interval '0 s';
-    v_pace regclass;
+    v_sweep maintenance.insert_sweep;
+    v_slow boolean;
 begin
+    select sweep.*
+    into strict v_sweep
+    from maintenance.insert_sweep as sweep
+    where sweep.policy = close_sweep.policy;
+
+    v_slow := close_sweep.took > v_sweep.slow;
+
     if close_sweep.taken = 0 then
-        v_rest := (
-            select sweep.rest
-            from maintenance.insert_sweep as sweep
-            where sweep.policy = close_sweep.policy
-        );
+        v_rest := v_sweep.rest;
     end if;
 
     if v_slow or close_sweep.taken >= close_sweep.size then
@@ -47,17 +50,12 @@ begin
             v_rest,
             least(case when v_slow then 10 else 3 end * close_sweep.took, interval '10 min')
         );
-        v_pace := (
-            select sweep.pace
-            from maintenance.insert_sweep as sweep
-            where sweep.policy = close_sweep.policy
-        );
-        perform setval(v_pace, (v_now + extract(epoch from v_rest) * 1000)::bigint);
+        perform setval(v_sweep.pace, (v_now + extract(epoch from v_rest) * 1000)::bigint);
     end if;
 
     if v_slow then
         perform set_config(
-            v_memory || '_from',
+            'maintenance.reached_' || close_sweep.policy,
             (reached || jsonb_build_object('until', (v_now + 600000)::bigint))::text,
             false
         );

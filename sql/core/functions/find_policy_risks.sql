@@ -171,13 +171,7 @@ begin
         and class.relname = published.tablename
     where class.oid = policy.relation
       and publication.pubdelete
-      and (
-          class.relreplident = 'n'
-          or (
-              class.relreplident = 'd'
-              and maintenance.primary_key_of(policy.relation) is null
-          )
-      );
+      and not maintenance.has_replica_identity(policy.relation);
 
     return query
     select

@@ -1,4 +1,5 @@
--- Says why the table of a policy must not be swept by inserts.
+-- Says why the table of a policy must not be swept by inserts: of_policy is what the policy itself
+-- says, and otherwise it is the table that is not fit for it.
 --
 -- A sweep runs within a transaction of the application, so that nothing may go wrong or have to be
 -- judged there: it deletes rows that nothing else depends on, and does nothing else.
@@ -7,18 +8,18 @@ create or replace function maintenance.find_sweep_errors(
     policy maintenance.policy,
     at_once boolean
 )
-returns setof text
+returns table (message text, of_policy boolean)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $function$
-    select wrong.message
-    from pg_catalog.pg_class as class
-    cross join lateral (
-        select array_agg(leaf.oid)
-        from maintenance.leaves_of((policy).relation) as leaf (oid)
-    ) as leaves (oids)
-    cross join lateral (
+    with part as (
+        select class.*
+        from maintenance.parts_of((policy).relation) as part (oid)
+        join pg_catalog.pg_class as class on class.oid = part.oid
+    )
+    select wrong.message, true
+    from (
         select format('its action is %s, and a sweep only deletes', (policy).action)
         where (policy).action <> 'delete'
 
@@ -42,8 +43,11 @@ as $function$
         select format('branch %s has neither a column nor a key to walk its rows by', series)
         from generate_series(1, jsonb_array_length((policy).branches)) as series
         where maintenance.branch_key(policy, series) is null
+    ) as wrong (message)
 
-        union all
+    union all
+    select wrong.message, false
+    from (
         select format(
             'branch %s has no index on %I: each sweep would read the whole table',
             series,
@@ -75,73 +79,68 @@ as $function$
 
         union all
         select format(
-            'foreign key %I of %s refers to the table', key.conname, key.conrelid::regclass
+            'foreign key %I of %s refers to %s',
+            key.conname, key.conrelid::regclass, part.oid::regclass
         )
-        from pg_catalog.pg_constraint as key
+        from part
+        join pg_catalog.pg_constraint as key on key.confrelid = part.oid
         where key.contype = 'f'
-          and key.confrelid = (policy).relation
           and key.conparentid = 0
 
         union all
         -- 8 is the bit of DELETE in pg_trigger.tgtype (PostgreSQL's catalog/pg_trigger.h).
-        select format(
-            '%s has the trigger %I on DELETE', deleting.tgrelid::regclass, deleting.tgname
-        )
-        from pg_catalog.pg_trigger as deleting
-        where deleting.tgrelid = any ((policy).relation::oid || leaves.oids)
-          and deleting.tgtype & 8 <> 0
+        select format('%s has the trigger %I on DELETE', part.oid::regclass, deleting.tgname)
+        from part
+        join pg_catalog.pg_trigger as deleting on deleting.tgrelid = part.oid
+        where deleting.tgtype & 8 <> 0
           and not deleting.tgisinternal
           and deleting.tgparentid = 0
 
         union all
-        select format('%s forces row-level security on its owner', (policy).relation)
-        where class.relforcerowsecurity
+        select format('%s forces row-level security on its owner', part.oid::regclass)
+        from part
+        where part.oid = (policy).relation
+          and part.relforcerowsecurity
 
         union all
         select format(
             'publication %I sends deletes, and %s has no replica identity: they would fail',
             published.pubname,
-            (policy).relation
+            part.oid::regclass
         )
-        from pg_catalog.pg_publication_tables as published
+        from part
+        join pg_catalog.pg_publication_tables as published
+            on published.schemaname = part.relnamespace::regnamespace::name
+            and published.tablename = part.relname
         join pg_catalog.pg_publication as publication on publication.pubname = published.pubname
-        where published.schemaname = class.relnamespace::regnamespace::name
-          and published.tablename = class.relname
-          and publication.pubdelete
-          and (
-              class.relreplident = 'n'
-              or (
-                  class.relreplident = 'd'
-                  and maintenance.primary_key_of((policy).relation) is null
-              )
-          )
+        where publication.pubdelete
+          and not maintenance.has_replica_identity(part.oid)
 
         union all
         select format(
-            '%s has no primary key, which %s', (policy).relation,
+            '%s has no primary key, which %s', part.oid::regclass,
             case
-                when class.relkind = 'p' then 'names the rows of a partitioned table'
+                when part.relkind = 'p' then 'names the rows of a partitioned table'
                 else 'at_once needs to find the rows of an insert: give at_once => false'
             end
         )
-        where (class.relkind = 'p' or at_once)
-          and maintenance.primary_key_of((policy).relation) is null
+        from part
+        where part.oid = (policy).relation
+          and (part.relkind = 'p' or at_once)
+          and maintenance.primary_key_of(part.oid) is null
 
         union all
         select format('partition %s belongs to another role', part.oid::regclass)
-        from unnest(leaves.oids) as leaf (oid)
-        join pg_catalog.pg_class as part on part.oid = leaf.oid
-        where part.relowner <> class.relowner
+        from part
+        join part as whole on whole.oid = (policy).relation
+        where part.relowner <> whole.relowner
+          and part.relkind <> 'f'
 
         union all
-        select format('partition %s is a foreign table', part.inhrelid::regclass)
-        from pg_catalog.pg_inherits as part
-        join pg_catalog.pg_class as foreign_table on foreign_table.oid = part.inhrelid
-        where part.inhparent = (policy).relation
-          and class.relkind = 'p'
-          and foreign_table.relkind = 'f'
-    ) as wrong (message)
-    where class.oid = (policy).relation;
+        select format('partition %s is a foreign table', part.oid::regclass)
+        from part
+        where part.relkind = 'f'
+    ) as wrong (message);
 $function$;
 
 revoke all on function maintenance.find_sweep_errors(maintenance.policy, boolean) from public;

@@ -74,7 +74,9 @@ begin
         );
     end if;
 
-    return query select maintenance.find_sweep_errors(v_policy, v_sweep.at_once);
+    return query
+    select wrong.message
+    from maintenance.find_sweep_errors(v_policy, v_sweep.at_once) as wrong;
 
     if v_routine.prosrc <> maintenance.sweep_body(v_policy, v_sweep.at_once)
        or not v_routine.prosecdef

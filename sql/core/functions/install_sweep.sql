@@ -14,6 +14,7 @@ declare
     v_body text;
     v_function text := format('maintenance.%I()', 'sweep_' || policy.name);
     v_errors text[];
+    v_refuses boolean;
     v_stray record;
 begin
     update maintenance.insert_sweep as sweep
@@ -35,10 +36,12 @@ begin
     returning sweep.*
     into strict v_sweep;
 
-    v_errors := array(select maintenance.find_sweep_errors(policy, v_sweep.at_once));
+    -- The policy of a table that is not fit any more can be switched off all the same.
+    select coalesce(array_agg(wrong.message), '{}'), policy.is_enabled or bool_or(wrong.of_policy)
+    into v_errors, v_refuses
+    from maintenance.find_sweep_errors(policy, v_sweep.at_once) as wrong;
 
-    -- What is broken can be switched off all the same.
-    if cardinality(v_errors) > 0 and not policy.is_enabled then
+    if cardinality(v_errors) > 0 and not v_refuses then
         return;
     elsif cardinality(v_errors) > 0 then
         raise exception using

@@ -25,7 +25,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '10ms'  -- an insert does not wait for whoever locks the settings
 as $function$
 declare
-    v_memory text := 'maintenance.sweep_' || open_sweep.policy;
+    v_memory text := 'maintenance.rest_' || open_sweep.policy;
     v_now bigint := (date_part('epoch', clock_timestamp()) * 1000)::bigint;
     v_relation regclass;
     v_batch_size integer;

@@ -4,7 +4,8 @@ create or replace function maintenance.set_insert_sweep(
     policy text,
     enabled boolean default null,
     batch_size integer default null,
-    rest interval default null
+    rest interval default null,
+    slow interval default null
 )
 returns void
 language plpgsql
@@ -18,12 +19,17 @@ begin
     set
         enabled = coalesce(set_insert_sweep.enabled, sweep.enabled),
         batch_size = coalesce(set_insert_sweep.batch_size, sweep.batch_size),
-        rest = coalesce(set_insert_sweep.rest, sweep.rest)
+        rest = coalesce(set_insert_sweep.rest, sweep.rest),
+        slow = coalesce(set_insert_sweep.slow, sweep.slow)
     where sweep.policy = set_insert_sweep.policy;
 end;
 $function$;
 
-revoke all on function maintenance.set_insert_sweep(text, boolean, integer, interval) from public;
+revoke all on function
+    maintenance.set_insert_sweep(text, boolean, integer, interval, interval)
+    from public;
 
-comment on function maintenance.set_insert_sweep(text, boolean, integer, interval) is
-    'Switch the sweep of a table on or off, or set its size or rest; null leaves it as it is.';
+comment on function
+    maintenance.set_insert_sweep(text, boolean, integer, interval, interval)
+is
+    'Switch the sweep of a table on or off, or set how it works; null leaves a setting as it is.';

@@ -15,19 +15,28 @@ as $function$
         from (
             select
                 1 as place,
-                concat_ws(
-                    ' in ',
-                    'role ' || nullif(pg_get_userbyid(setting.setrole), 'unknown (OID=0)'),
-                    case
-                        when setting.setdatabase <> 0 then 'database ' || current_database()
-                    end
+                coalesce(
+                    nullif(
+                        concat_ws(
+                            ' in ',
+                            case
+                                when setting.setrole <> 0 then
+                                    'role ' || pg_get_userbyid(setting.setrole)
+                            end,
+                            case
+                                when setting.setdatabase <> 0 then 'database ' || current_database()
+                            end
+                        ),
+                        ''
+                    ),
+                    'all roles'
                 ) as who
             from pg_catalog.pg_db_role_setting as setting
             cross join lateral unnest(setting.setconfig) as configured (text)
             where setting.setdatabase in (
                 0, (select oid from pg_catalog.pg_database where datname = current_database())
             )
-              and configured.text in (
+              and lower(configured.text) in (
                   'default_transaction_isolation=repeatable read',
                   'default_transaction_isolation=serializable'
               )

@@ -327,9 +327,9 @@ $template$;
                 (3, 'target', key.target),
                 (3, 'row', v_row),
                 (4, 'policy', quote_literal(policy.name)),
-                (4, 'memory', quote_literal('maintenance.sweep_' || policy.name)),
-                (4, 'failure', quote_literal('maintenance.sweep_' || policy.name || '_failed')),
-                (4, 'reached', quote_literal('maintenance.sweep_' || policy.name || '_from')),
+                (4, 'memory', quote_literal('maintenance.rest_' || policy.name)),
+                (4, 'failure', quote_literal('maintenance.failed_' || policy.name)),
+                (4, 'reached', quote_literal('maintenance.reached_' || policy.name)),
                 (5, 'named', quote_literal(policy.relation)),
                 (
                     5, 'table',

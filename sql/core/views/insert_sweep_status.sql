@@ -14,6 +14,7 @@ select
     sweep.enabled,
     sweep.batch_size,
     sweep.rest,
+    sweep.slow,
     case
         when fault.message is not null then 'broken'
         when not sweep.enabled or not known.is_enabled then 'off'
@@ -57,6 +58,8 @@ comment on column maintenance.insert_sweep_status.batch_size is
     'Most rows that one sweep removes.';
 comment on column maintenance.insert_sweep_status.rest is
     'How long a session waits before it looks again, once it has found nothing.';
+comment on column maintenance.insert_sweep_status.slow is
+    'What is a slow sweep, after which the table rests ten times as long as it took.';
 comment on column maintenance.insert_sweep_status.state is 'on, off, idle or broken.';
 comment on column maintenance.insert_sweep_status.detail is 'Why it is not simply on.';
 comment on column maintenance.insert_sweep_status.remedy is
