@@ -253,6 +253,7 @@ comment on column maintenance.lease.owner_start is 'When that session began: pid
 \ir ../../sql/core/functions/assert_adopted.sql
 \ir ../../sql/core/functions/adopt_clone.sql
 \ir ../../sql/core/functions/assert_owner.sql
+\ir ../../sql/core/functions/take_turn.sql
 \ir ../../sql/core/functions/read_policy.sql
 \ir ../../sql/core/functions/column_type.sql
 \ir ../../sql/core/functions/primary_key_of.sql

@@ -35,6 +35,7 @@ drop function maintenance.has_replica_identity(regclass);
 drop function maintenance.primary_key_of(regclass);
 drop function maintenance.column_type(regclass, name);
 drop function maintenance.read_policy(text);
+drop function maintenance.take_turn(text);
 drop function maintenance.assert_owner(oid);
 drop function maintenance.adopt_clone();
 drop function maintenance.assert_adopted();

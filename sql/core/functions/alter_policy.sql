@@ -9,10 +9,13 @@ set search_path = pg_catalog, pg_temp
 as $function$
 #variable_conflict use_column
 declare
-    v_known maintenance.policy := maintenance.read_policy(alter_policy.policy);
+    v_known maintenance.policy;
     v_changes jsonb;
     v_policy maintenance.policy;
 begin
+    perform maintenance.take_turn(alter_policy.policy);
+
+    v_known := maintenance.read_policy(alter_policy.policy);
     perform maintenance.assert_owner(v_known.relation);
 
     if jsonb_typeof(alter_policy.changes) is distinct from 'object' then
@@ -21,11 +24,6 @@ begin
             message = 'the changes of a policy must be an object',
             hint = 'For example {"retention": "60 days"}; null takes a change back.';
     end if;
-
-    perform
-    from maintenance.policy as known
-    where known.name = alter_policy.policy
-    for update;
 
     v_changes := jsonb_strip_nulls(
         coalesce(

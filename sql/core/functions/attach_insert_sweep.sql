@@ -21,11 +21,7 @@ declare
     v_name name;
     v_pace text := format('maintenance.%I', 'sweep_' || attach_insert_sweep.policy || '_pace');
 begin
-    -- Whoever is changing the policy comes first.
-    perform
-    from maintenance.policy as locked
-    where locked.name = attach_insert_sweep.policy
-    for update;
+    perform maintenance.take_turn(attach_insert_sweep.policy);
 
     v_policy := maintenance.read_policy(attach_insert_sweep.policy);
     perform maintenance.assert_owner(v_policy.relation);

@@ -7,6 +7,7 @@ security definer  -- nobody writes the settings but functions that ask who calls
 set search_path = pg_catalog, pg_temp
 as $function$
 begin
+    perform maintenance.take_turn(detach_insert_sweep.policy);
     perform maintenance.assert_sweeps(detach_insert_sweep.policy);
     perform maintenance.remove_sweep(detach_insert_sweep.policy);
 end;

@@ -7,9 +7,13 @@ security definer  -- nobody writes policies but functions that ask who calls
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_known maintenance.policy := maintenance.read_policy(remove_policy.policy);
+    v_known maintenance.policy;
     v_owner name;
 begin
+    perform maintenance.take_turn(remove_policy.policy);
+
+    v_known := maintenance.read_policy(remove_policy.policy);
+
     select pg_get_userbyid(class.relowner)
     into v_owner
     from pg_catalog.pg_class as class
