@@ -136,8 +136,8 @@ def assert_failed_once(db: Connection, messages: list[str], reason: str) -> None
     assert messages[0].startswith("sweep of ")
     assert reason in messages[0]
     now = scalar(db, "select extract(epoch from clock_timestamp()) * 1000")
-    assert setting(db) == setting(db, "_failed")
-    assert now + 50_000 < int(setting(db) or 0) <= now + 60_000
+    for name in ("", "_failed"):
+        assert now + 50_000 < int(setting(db, name) or 0) <= now + 60_000
 
 
 def session_of(db: Connection, user: str) -> Connection:
@@ -385,7 +385,8 @@ def test_the_ends_of_time_are_on_their_side_and_null_is_on_neither(
 ) -> None:
     execute(tx, f"create table public.t (name text primary key, at {kind})")
     execute(tx, "create index on public.t (at)")
-    attach(tx, column="at", comparison=comparison, **({"unit": unit} if unit else {}))
+    given: dict[str, Any] = {"unit": unit} if unit else {}
+    attach(tx, column="at", comparison=comparison, **given)
     statement = "insert into public.t values " + ", ".join(
         f"('{value}', '{value}'::{kind})" for value in (*stay, *go)
     )
@@ -438,7 +439,7 @@ def test_a_slow_sweep_of_any_type_goes_on_with_the_value_that_it_came_to(
     tx: Connection, kind: str, unit: str | None, values: list[str]
 ) -> None:
     execute(tx, f"create table public.t (id integer, at {kind}); create index on public.t (at)")
-    given = {"unit": unit} if unit else {}
+    given: dict[str, Any] = {"unit": unit} if unit else {}
     attach(tx, at_once=False, column="at", condition=SLOW, **given)
     configure(tx, "batch_size => 2")
     text = f"insert into public.t select n, value::{kind} from unnest(%s::text[])"
@@ -1039,6 +1040,7 @@ def test_an_insert_of_live_rows_in_a_rest_asks_nothing(tx: Connection) -> None:
 
 RISKY = "1 / score > 0"
 """It fails on a row whose score is 0, and only there."""
+TWO_DEAD = f"insert into public.t (at, name, score) values ({DEAD}, 'bad', 0), ({DEAD}, 'dead', 1)"
 
 
 def a_risky_table(db: Connection, **settings: Any) -> list[str]:
@@ -1071,9 +1073,8 @@ def test_a_condition_that_fails_on_an_inserted_row_is_logged_once_outside_of_a_r
 ) -> None:
     messages = a_risky_table(tx)
     put(tx, "old")
-    bad = f"insert into public.t (at, name, score) values ({DEAD}, 'bad', 0), ({DEAD}, 'dead', 1)"
-    execute(tx, bad)
-    execute(tx, bad)
+    execute(tx, TWO_DEAD)
+    execute(tx, TWO_DEAD)
     assert names(tx) == ["bad", "bad", "dead", "dead", "old"]
     assert_failed_once(tx, messages, "division by zero (SQLSTATE 22012)")
 
@@ -1086,10 +1087,7 @@ def test_a_condition_that_fails_on_an_inserted_row_in_a_rest_fails_no_insert(
     rest(tx)
     before = setting(tx)
     with tx.transaction():
-        execute(
-            tx,
-            f"insert into public.t (at, name, score) values ({DEAD}, 'bad', 0), ({DEAD}, 'dead', 1)",
-        )
+        execute(tx, TWO_DEAD)
         insert(tx, "live")
     assert names(tx) == ["bad", "dead", "live", "old"]
     assert setting(tx) == before
@@ -1185,7 +1183,8 @@ BY_TIME = """
     ) partition by range (at);
     create index on public.t (at);
     create table public.t_old partition of public.t for values from (minvalue) to ('2010-01-01');
-    create table public.t_mid partition of public.t for values from ('2010-01-01') to ('2020-01-01');
+    create table public.t_mid partition of public.t
+        for values from ('2010-01-01') to ('2020-01-01');
 """
 BY_TIME_WITH_DEFAULT = f"{BY_TIME} create table public.t_rest partition of public.t default;"
 BY_TIME_TO_NOW = f"""{BY_TIME}
@@ -1300,7 +1299,7 @@ def test_an_insert_into_a_partition_itself_does_not_sweep(tx: Connection, expire
     execute(tx, BY_TIME_WITH_DEFAULT)
     attach(tx)
     put(tx, "old")
-    insert(tx, "new", expires, table="t_rest")
+    execute(tx, f"insert into public.t_rest (id, at, name) values (99, {expires}, 'new')")
     assert names(tx) == ["new", "old"]
 
 
@@ -1376,12 +1375,7 @@ def test_an_insert_does_not_wait_for_who_waits_for_a_partition(
     messages, reader = logged(db), another()
     execute(db, "set lock_timeout = '1ms'")
     execute(reader, f"begin; lock table public.{part} in access share mode")
-    with calling(
-        db,
-        f"alter table public.{part} set (fillfactor = 90, user_catalog_table = false)"
-        if way == "by time"
-        else f"drop table public.{part}",
-    ) as waiting:
+    with calling(db, f"alter table public.{part} add check (true)") as waiting:
         until(lambda: blocked(reader, waiting.session))
         insert(db, "new")
     assert_failed_once(db, messages, f'could not obtain lock on relation "public.{part}"')
@@ -1694,10 +1688,13 @@ def test_rows_go_at_once_within_savepoints_too(db: Connection) -> None:
 def test_after_a_transaction_was_undone_the_session_sweeps_again(db: Connection) -> None:
     a_swept_table(db)
     put(db, "old", count=3)
-    with pytest.raises(errors.DivisionByZero), db.transaction():
-        insert(db, "new")
+    execute(db, "begin")
+    insert(db, "new")
+    with pytest.raises(errors.DivisionByZero):
         execute(db, "select 1 / 0")
+    execute(db, "rollback")
     assert names(db) == ["old"] * 3
+    end_rests(db, "t")  # what a slow one noted for all is not undone
     insert(db, "newer")
     assert names(db) == ["newer"]
 
@@ -1820,6 +1817,7 @@ def test_a_subscriber_follows_its_publisher_and_sweeps_nothing_of_its_own(logica
             insert(here, "applied, dead", DEAD)
         until(lambda: left(there, "applied, dead") == 1)
         assert names(there) == ["applied, dead", "local", "local and dead", "local and dead", "new"]
+        end_rests(here, "t")
         insert(here, "last", LIVE)
         until(lambda: left(there, "last") == 1)
         assert names(there) == ["last", "local", "local and dead", "local and dead", "new"]
@@ -1918,7 +1916,7 @@ def test_an_insert_waits_for_no_lock_on_what_the_sweep_reads(
         begun = monotonic()
         insert(db, "first", expires)
         insert(db, "second", expires)
-        assert monotonic() - begun < 0.5
+        assert monotonic() - begun < 2
     assert names(db) == ["first", "old", "second"]
     assert_failed_once(db, messages, "lock timeout (SQLSTATE 55P03)")
 
@@ -2006,7 +2004,7 @@ def test_attaching_gives_way_to_transactions_that_use_the_table(
         insert(third, "new")  # it waits for one try, not for the transaction
         assert not attaching.is_done
         execute(holder, "commit")
-        assert attaching.result() == (1,)  # the risk of a key that may be used again
+        assert attaching.result() == (0,)
     assert names(db) == ["new"] + ["old"] * 3
     insert(third, "newer")
     assert names(db) == ["new", "newer"]
