@@ -25,7 +25,7 @@ from runner.migrate import migrate
 from tests.conftest import scalar
 from tests.core.policies import alter, purge, register
 from tests.core.runs import calling, until
-from tests.matcha.tokens import end_rests
+from tests.core.sweeps import end_rests
 from tests.statements import column, execute, rows
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ def rest(db: Connection, *, seconds: int = 3600) -> None:
     )
 
 
-def setting(db: Connection, name: str = "") -> str | None:
+def setting(db: Connection, name: str = "rest") -> str | None:
     """Return what the session remembers of its sweeps."""
-    return scalar(db, "select current_setting('maintenance.sweep_t' || %s, true)", name)
+    return scalar(db, "select current_setting(%s, true)", f"maintenance.{name}_t")
 
 
 def logged(db: Connection) -> list[str]:
@@ -136,7 +136,7 @@ def assert_failed_once(db: Connection, messages: list[str], reason: str) -> None
     assert messages[0].startswith("sweep of ")
     assert reason in messages[0]
     now = scalar(db, "select extract(epoch from clock_timestamp()) * 1000")
-    for name in ("", "_failed"):
+    for name in ("rest", "failed"):
         assert now + 50_000 < int(setting(db, name) or 0) <= now + 60_000
 
 
@@ -448,7 +448,7 @@ def test_a_slow_sweep_of_any_type_goes_on_with_the_value_that_it_came_to(
     execute(tx, "set local datestyle = 'German, DMY'; set local time zone 'Asia/Tokyo'")
     execute(tx, "insert into public.t values (9, null)")
     assert ids(tx) == [3, 9]
-    mark = setting(tx, "_from")
+    mark = setting(tx, "reached")
     [(came_to, is_same)] = rows(
         tx,
         f"select %s::jsonb ->> '1', (%s::jsonb ->> '1')::{kind} = %s::text::{kind}",
@@ -456,7 +456,7 @@ def test_a_slow_sweep_of_any_type_goes_on_with_the_value_that_it_came_to(
     )  # fmt: skip
     assert is_same, came_to
     end_rests(tx, "t")
-    execute(tx, "select set_config('maintenance.sweep_t_from', %s, true)", mark)
+    execute(tx, "select set_config('maintenance.reached_t', %s, true)", mark)
     with unnoticed(tx):
         execute(tx, f"{text} with ordinality as one (value, n)", values[:2])
     execute(tx, "insert into public.t values (10, null)")
@@ -465,7 +465,7 @@ def test_a_slow_sweep_of_any_type_goes_on_with_the_value_that_it_came_to(
 
 def reached(db: Connection) -> dict[str, Any]:
     """Return where the slow sweep of a transaction came to, by branch."""
-    mark = json.loads(setting(db, "_from") or "{}")
+    mark = json.loads(setting(db, "reached") or "{}")
     assert mark.pop("until") > 0
     return mark
 
@@ -552,7 +552,7 @@ def test_a_mark_that_is_over_is_none(tx: Connection, ahead: int, expected: list[
     put(tx, "before", "'2020-01-01'")
     now = scalar(tx, "select (extract(epoch from clock_timestamp()) * 1000)::bigint")
     mark = json.dumps({"1": "2020-01-02", "until": now + ahead})
-    execute(tx, "select set_config('maintenance.sweep_t_from', %s, false)", mark)
+    execute(tx, "select set_config('maintenance.reached_t', %s, false)", mark)
     insert(tx, "new")
     assert names(tx) == expected
 
