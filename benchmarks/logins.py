@@ -68,6 +68,7 @@ LIVE = 2_000
 EXPIRED = 20_000
 LARGE = 500
 """Inserts of the one large transaction."""
+AFTER_SWEEP = "an insert in a transaction that has swept"
 LARGEST_BATCH = 100
 """No sweep is ever allowed more."""
 PAUSES = (0, 0.002, 0.005, 0.01)
@@ -230,7 +231,7 @@ class Counts:
     """Changes and DDL that failed, by what and SQLSTATE."""
     state: str = ""
     """How the sweep stands at the end, if there is one: see maintenance.insert_sweep_status."""
-    ms: list[float] = field(default_factory=list[float])
+    ms: list[float] = field(default_factory=list[float], repr=False)
     """How long each insert took."""
 
     @property
@@ -276,24 +277,30 @@ class Campaign:
     clients: list[int] = field(default_factory=list[int])
     """Their process ids."""
 
-    @property
-    def ddl(self) -> list[str]:
-        """What DDL there is."""
-        return [name for name in DDL if self.sweep == "ours" or "trigger" not in name]
+    undone: set[str] = field(default_factory=set[str])
+    """What has to happen and has not happened yet."""
+
+    def __post_init__(self) -> None:
+        """Note what has to happen."""
+        self.ddl = [name for name in DDL if self.sweep == "ours" or "trigger" not in name]
+        self.undone |= {*self.ddl, *HOLDINGS, str(LARGE)}
+        if self.sweep == "ours":
+            self.undone |= {*POLICY_CHANGES}
+            if self.level == IsolationLevel.READ_COMMITTED:
+                self.undone.add(AFTER_SWEEP)
 
     def run(self, seconds: float, at_most: float) -> Counts:
         """Let everybody at it, and return what they counted.
 
-        It goes on, up to the greater time, until all the DDL has been done once.
+        It goes on, up to the greater time, until everything has happened once.
         """
-        undone = {*self.ddl}
         with connect(self.url) as connection:
             self._prepare(connection)
         parts: list[Callable[[Counts, Random], None]] = [
             *[Client(self, number).work for number in range(CLIENTS)],
             *[self.hold] * HOLDERS,
             self.put,
-            lambda counts, random: self.alter(counts, random, undone),
+            self.alter,
             self.watch,
             *([self.change] if self.sweep == "ours" else []),
         ]
@@ -302,7 +309,7 @@ class Campaign:
             done = [pool.submit(self._play, part, number) for number, part in enumerate(parts)]
             began = monotonic()
             while not self.end.wait(0.05) and (
-                monotonic() < began + seconds or (undone and monotonic() < began + at_most)
+                monotonic() < began + seconds or (self.undone and monotonic() < began + at_most)
             ):
                 pass
             self.end.set()
@@ -363,7 +370,9 @@ class Campaign:
                 else:
                     connection.execute("commit")
                     self.tokens.update(revived)
-                counts.held[what] += bool(held[0])
+                if held[0]:
+                    counts.held[what] += 1
+                    self.undone.discard(what)
                 self.end.wait(random.uniform(0.05, 0.3))  # DDL has to get in between
 
     def put(self, counts: Counts, random: Random) -> None:
@@ -385,11 +394,12 @@ class Campaign:
                 try:
                     connection.execute(literal(statement))
                     counts.changes += 1
+                    self.undone.discard(statement)
                 except psycopg.Error as error:
                     counts.refused[f"policy: {error.sqlstate}"] += 1
                 self.end.wait(random.uniform(0, 0.03))
 
-    def alter(self, counts: Counts, random: Random, undone: set[str]) -> None:
+    def alter(self, counts: Counts, random: Random) -> None:
         """Let triggers, columns and an index come and go, with short waits for the table."""
         with connect(self.url) as connection:
             for name in cycle(self.ddl):
@@ -401,7 +411,7 @@ class Campaign:
                 patience = "0" if "index" in name else "20ms"
                 connection.execute("select set_config('lock_timeout', %s, false)", [patience])
                 if self._insist(connection, name, counts):
-                    undone.discard(name)
+                    self.undone.discard(name)
                 self.end.wait(random.uniform(0, 0.02))
 
     def _insist(self, connection: Connection, name: str, counts: Counts) -> bool:
@@ -456,6 +466,7 @@ class Client:
                     if self.number == 0:
                         login.many(LARGE)
                         counts.large += 1
+                        campaign.undone.discard(str(LARGE))
                     elif random.random() < 0.25:
                         login.alone()
                     else:
@@ -514,6 +525,8 @@ class Login:
             self.campaign.sweeping.append((began, ended))
         self.counts.checked += 1
         self.counts.several += several
+        if several:
+            self.campaign.undone.discard(AFTER_SWEEP)
         self.counts.sweeps += sweeps
         self.counts.swept += removed
         self.counts.removing += removed > 0
@@ -591,7 +604,7 @@ def drive(
 ) -> Counts:
     """Run a campaign in a database as the migrations leave it, as a superuser.
 
-    It lasts for so many seconds, and up to ``at_most`` until all the DDL has been done once.
+    It lasts for so many seconds, and up to ``at_most`` until everything has happened once.
     """
     return Campaign(url, level, sweep, seed).run(seconds, at_most)
 
@@ -603,7 +616,9 @@ def measure(chosen: Options) -> None:
         migrate(server.url("template1"))
         with session(server) as admin:
             heading(f"Logins: {CLIENTS} clients, {seconds:g} s at each level", runs, admin)
-        done = {level: {side: Counts() for side in SIDES} for level in LEVELS}
+        done: dict[IsolationLevel, dict[Sweep, Counts]] = {
+            level: {side: Counts() for side in SIDES} for level in LEVELS
+        }
         for turn in range(runs):
             for level, sides in done.items():
                 for side, counts in sides.items():

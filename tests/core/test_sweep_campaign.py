@@ -40,11 +40,10 @@ BY_NATURE = {"DDL", "extension of relation"}
 def assert_everything_happened(counts: Counts) -> None:
     """See to it that the campaign was one: else that nothing went wrong would mean nothing."""
     assert counts.transactions > 10 * CLIENTS
-    assert counts.large >= 2
-    assert counts.checked > counts.large
+    assert counts.checked > counts.large >= 1
     assert counts.put > 0
-    assert {what for what, times in counts.held.items() if times} == {*HOLDINGS}
-    assert counts.changes > len(POLICY_CHANGES)
+    assert {*counts.held} == {*HOLDINGS}
+    assert counts.changes >= len(POLICY_CHANGES)
     assert {*counts.ddl} == {*DDL}
     assert counts.waits["DDL"] > 0, "not even waits for DDL were heard of"
     assert counts.looks > 0
