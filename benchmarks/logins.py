@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
+from math import inf
 from random import Random
 from threading import Event
 from time import monotonic, perf_counter, sleep
@@ -71,11 +72,13 @@ LARGE = 500
 AFTER_SWEEP = "an insert in a transaction that has swept"
 LARGEST_BATCH = 100
 """No sweep is ever allowed more."""
-PAUSES = (0, 0.002, 0.005, 0.01)
+PAUSES = (0, 0.005, 0.02, 0.05)
 """Seconds between two transactions of a client."""
-LONG_PAUSES = (0.2, 0.4)
-"""Seconds between two large ones, in which DDL has its chance."""
-TRIES = 50
+LONG_PAUSES = (0.1, 0.3)
+"""Seconds between two large ones."""
+CROWDED = 0.2
+"""Seconds that DDL has to try among long transactions."""
+TRIES = 40
 """How often DDL tries to get a lock on the table before it gives up."""
 COLUMNS = 400
 """Columns that a campaign adds at most: a table may have 1,600 in all its life."""
@@ -277,6 +280,8 @@ class Campaign:
     clients: list[int] = field(default_factory=list[int])
     """Their process ids."""
 
+    short_from: float = inf
+    """When transactions get short, so that DDL that has waited gets through between them."""
     undone: set[str] = field(default_factory=set[str])
     """What has to happen and has not happened yet."""
 
@@ -337,6 +342,16 @@ class Campaign:
             self.end.set()  # whoever ends before the others has failed
         return counts
 
+    @property
+    def is_short(self) -> bool:
+        """Whether transactions have to be short now."""
+        return monotonic() >= self.short_from
+
+    def make_room(self) -> None:
+        """Return once long transactions may go on."""
+        while self.is_short and not self.end.wait(0.01):
+            pass
+
     def _prepare(self, connection: Connection) -> None:
         fill_users(connection, USERS)
         if self.sweep != "ours":
@@ -356,6 +371,7 @@ class Campaign:
         """Hold the oldest expired rows for a while, and change or delete them or not."""
         with connect(self.url) as connection:
             for what, statement in cycle(HOLDINGS.items()):
+                self.make_room()
                 if self.end.is_set():
                     return
                 connection.execute("begin")
@@ -373,7 +389,6 @@ class Campaign:
                 if held[0]:
                     counts.held[what] += 1
                     self.undone.discard(what)
-                self.end.wait(random.uniform(0.05, 0.3))  # DDL has to get in between
 
     def put(self, counts: Counts, random: Random) -> None:
         """Put in expired rows behind the back of the trigger."""
@@ -410,9 +425,11 @@ class Campaign:
                 # CONCURRENTLY waits for transactions, and nobody for it.
                 patience = "0" if "index" in name else "20ms"
                 connection.execute("select set_config('lock_timeout', %s, false)", [patience])
+                self.short_from = monotonic() + CROWDED
                 if self._insist(connection, name, counts):
                     self.undone.discard(name)
-                self.end.wait(random.uniform(0, 0.02))
+                self.short_from = inf
+                self.end.wait(random.uniform(0, 0.2))
 
     def _insist(self, connection: Connection, name: str, counts: Counts) -> bool:
         for _ in range(TRIES):
@@ -464,11 +481,14 @@ class Client:
                 login = Login(campaign, connection, counts, random, close)
                 try:
                     if self.number == 0:
+                        campaign.make_room()
                         login.many(LARGE)
                         counts.large += 1
                         campaign.undone.discard(str(LARGE))
                     elif random.random() < 0.25:
                         login.alone()
+                    elif campaign.is_short:
+                        login.many(1)
                     else:
                         login.many(random.choice([1, 1, 1, 2, 5]))
                 except psycopg.Error as error:
@@ -512,7 +532,7 @@ class Login:
                 began = perf_counter()
             sweeps += done
             before = now
-        if number < LARGE:
+        if 1 < number < LARGE:
             sleep(self.random.choice([0, 0.001, 0.005]))  # the application has other things to do
         removed = before[1] - first[1]
         ended = perf_counter()

@@ -51,7 +51,7 @@ def assert_everything_happened(counts: Counts) -> None:
 
 @pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
 @pytest.mark.parametrize(
-    ("seconds", "at_most"), [(3, 20), pytest.param(60, 120, marks=pytest.mark.slow)]
+    ("seconds", "at_most"), [(2.5, 40), pytest.param(60, 120, marks=pytest.mark.slow)]
 )
 def test_logins_neither_fail_nor_wait_for_a_sweep_and_sweep_once_at_most(
     db: Connection, level: IsolationLevel, seconds: float, at_most: float
