@@ -58,6 +58,7 @@ comment on column maintenance.insert_sweep.slow is
 
 \ir ../../sql/core/functions/open_sweep.sql
 \ir ../../sql/core/functions/close_sweep.sql
+\ir ../../sql/core/functions/fill_template.sql
 \ir ../../sql/core/functions/sweep_body.sql
 \ir ../../sql/core/functions/find_sweep_errors.sql
 \ir ../../sql/core/functions/strict_defaults.sql

@@ -19,6 +19,7 @@ drop function maintenance.find_sweep_risks(maintenance.policy);
 drop function maintenance.strict_defaults();
 drop function maintenance.find_sweep_errors(maintenance.policy, boolean);
 drop function maintenance.sweep_body(maintenance.policy, boolean);
+drop function maintenance.fill_template(text, jsonb);
 drop function maintenance.close_sweep(text, integer, bigint, interval, jsonb);
 drop function maintenance.open_sweep(text, oid, oid, name, boolean);
 drop table maintenance.insert_sweep;

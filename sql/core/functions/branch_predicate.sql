@@ -46,7 +46,8 @@ as $function$
                                             coalesce(one.value ->> 'comparison', '<')
                                         )
                                         || case
-                                            when bounds is null then 'v_bound_' || one.ordinality
+                                            when bounds is null then
+                                                'sweep.v_bound_' || one.ordinality
                                             else
                                                 format(
                                                     '%L::%s',

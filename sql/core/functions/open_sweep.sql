@@ -22,7 +22,6 @@ returns integer
 language plpgsql
 security definer  -- the owner of the table need not be able to read the settings
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '10ms'  -- an insert does not wait for whoever locks the settings
 as $function$
 declare
     v_memory text := 'maintenance.rest_' || open_sweep.policy;

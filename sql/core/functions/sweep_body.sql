@@ -7,8 +7,9 @@
 -- table are named by its primary key, and its partitions are locked at once or not at all: an
 -- insert waits for no partition but its own.
 --
--- {{names}} in the templates stand for what is written below them; the user's conditions come last,
--- so that nothing in them is taken for one.
+-- {{names}} in the templates stand for what is written below them. What users named or wrote comes
+-- last and all at once, so that nothing in it is taken for such a name; and variables are called by
+-- the block that they are in, so that columns may be called like them.
 
 create or replace function maintenance.sweep_body(policy maintenance.policy, at_once boolean)
 returns text
@@ -19,12 +20,15 @@ as $function$
 declare
     v_body text := $template$
 #variable_conflict use_column
+<<sweep>>
 declare
     v_rests boolean := false;
     v_size integer;
     v_from jsonb;
     v_began timestamptz;
     v_found bigint;
+    v_context text;
+    v_patience text;
 {{declared}}begin
     -- Most inserts come no further than this; close_sweep says what the setting means.
     if current_setting({{memory}}, true) collate "C"
@@ -34,13 +38,24 @@ declare
     end if;
 
     begin
-        -- An insert that a trigger makes may belong to a command on the very rows that would go.
+        get diagnostics v_context = pg_context;
+
+        -- An insert that a trigger or a function makes may belong to a command on the very rows
+        -- that would go.
         if pg_trigger_depth() > 1
+           or (
+               v_context ~ '\n'
+               and v_context || current_query() ~* '\m(update|delete|merge)\M'
+           )
            or current_setting({{failure}}, true) collate "C"
                > (date_part('epoch', clock_timestamp()) * 1000)::bigint::text
         then
             return null;
         end if;
+
+        -- Whoever rebuilds an index or a TOAST table holds what the insert itself may not need.
+        v_patience := current_setting('lock_timeout');
+        perform set_config('lock_timeout', '10ms', true);
 {{locking}}
         -- The lock of the insert keeps the table where it is, and triggers away, until the end.
         v_size := maintenance.open_sweep(
@@ -48,11 +63,13 @@ declare
         );
 
         if v_size is null then
+            perform set_config('lock_timeout', v_patience, true);
             return null;
         end if;
 
 {{bounds}}{{arrived}}
         if v_size = 0 then
+            perform set_config('lock_timeout', v_patience, true);
             return null;
         end if;
 
@@ -74,6 +91,7 @@ declare
 {{ends}}
             )
         );
+        perform set_config('lock_timeout', v_patience, true);
         return null;
     exception
         when others then
@@ -107,7 +125,8 @@ $template$;
     v_is_partitioned boolean;
     v_key name[] := maintenance.primary_key_of(policy.relation);
     v_row text;
-    v_fragment record;
+    v_templates jsonb;
+    v_texts jsonb;
 begin
     select class.relkind = 'p'
     into v_is_partitioned
@@ -177,181 +196,188 @@ $template$;
         into v_found, {{into}}, {{keys}};
 
         delete from {{table}} as target
-        where ({{target}}) in (select * from unnest({{keys}}))
+        where ({{target}}) in (select * from unnest({{key_arrays}}))
           and ({{eligible}}) is true;
 $template$;
     end if;
 
-    for v_fragment in
-        with branch as (
-            select
-                series as number,
-                maintenance.branch_bound(policy, series, moment => 'now()') as bound,
-                maintenance.branch_key(policy, series) as key,
-                maintenance.column_type(
-                    policy.relation, maintenance.branch_key(policy, series)
-                ) as type,
-                maintenance.lowest_key(policy, series) as lowest
-            from generate_series(1, jsonb_array_length(policy.branches)) as series
-        ),
-        written as (
-            select
+    with branch as (
+        select
+            series as number,
+            maintenance.branch_bound(policy, series, moment => 'now()') as bound,
+            maintenance.branch_key(policy, series) as key,
+            maintenance.column_type(
+                policy.relation, maintenance.branch_key(policy, series)
+            ) as type,
+            maintenance.lowest_key(policy, series) as lowest
+        from generate_series(1, jsonb_array_length(policy.branches)) as series
+    ),
+    written as (
+        select
+            string_agg(
+                case
+                    when branch.bound is not null then
+                        format(E'    v_bound_%s %s;\n', branch.number, branch.type)
+                    else ''
+                end
+                || format(E'    v_from_%s %s;\n', branch.number, branch.type)
+                || format(E'    v_last_%s %s;\n', branch.number, branch.type),
+                '' order by branch.number
+            ) as declared,
+            coalesce(
                 string_agg(
-                    case
-                        when branch.bound is not null then
-                            format(E'    v_bound_%s %s;\n', branch.number, branch.type)
-                        else ''
-                    end
-                    || format(E'    v_from_%s %s;\n', branch.number, branch.type)
-                    || format(E'    v_last_%s %s;\n', branch.number, branch.type),
+                    format(E'        v_bound_%s := %s;\n', branch.number, branch.bound),
                     '' order by branch.number
-                ) as declared,
-                coalesce(
-                    string_agg(
-                        format(E'        v_bound_%s := %s;\n', branch.number, branch.bound),
-                        '' order by branch.number
-                    ) filter (where branch.bound is not null),
-                    ''
-                ) as bounds,
-                string_agg(
-                    format(
-                        E'        v_from_%1$s := coalesce((v_from ->> ''%1$s'')::%2$s, %3$L);\n',
-                        branch.number, branch.type, branch.lowest
-                    ),
-                    '' order by branch.number
-                ) as starts,
-                string_agg(
-                    format(
-                        $branch$
+                ) filter (where branch.bound is not null),
+                ''
+            ) as bounds,
+            string_agg(
+                format(
+                    E'        v_from_%1$s := coalesce((v_from ->> ''%1$s'')::%2$s, %3$L);\n',
+                    branch.number, branch.type, branch.lowest
+                ),
+                '' order by branch.number
+            ) as starts,
+            string_agg(
+                format(
+                    $branch$
         found_%1$s as materialized (
-            select %2$s, target.%3$I as walked
+            select %2$s, target.{{key_%1$s}} as walked
             from {{table}} as target
-            where target.%3$I >= v_from_%1$s
+            where target.{{key_%1$s}} >= sweep.v_from_%1$s
               and {{eligible_%1$s}}
-            order by target.%3$I  -- keeps to the index, even where most rows are eligible
-            limit v_size%4$s
+            order by target.{{key_%1$s}}  -- keeps to the index, even where most rows are eligible
+            limit sweep.v_size%3$s
             for update skip locked
         )$branch$,
-                        branch.number,
-                        case when v_is_partitioned then '{{target}}' else 'target.ctid' end,
-                        branch.key,
-                        (
-                            select string_agg(
-                                format(' - (select count(*) from found_%s)', earlier.number), ''
-                                order by earlier.number
-                            )
-                            from branch as earlier
-                            where earlier.number < branch.number
+                    branch.number,
+                    case when v_is_partitioned then '{{target}}' else 'target.ctid' end,
+                    (
+                        select string_agg(
+                            format(' - (select count(*) from found_%s)', earlier.number), ''
+                            order by earlier.number
                         )
-                    ),
-                    ',' order by branch.number
-                ) as found,
-                string_agg(
-                    format(
-                        'select %s from found_%s',
-                        case when v_is_partitioned then '{{row}}' else 'ctid' end,
-                        branch.number
-                    ),
-                    ' union all ' order by branch.number
-                ) as taken,
-                string_agg(
-                    format('(select count(*) from found_%s)', branch.number),
-                    ' + ' order by branch.number
-                ) as count,
-                string_agg(
-                    format('(select max(found_%1$s.walked) from found_%1$s)', branch.number),
-                    E',\n            ' order by branch.number
-                ) as last,
-                string_agg(
-                    format('v_last_%s', branch.number), ', ' order by branch.number
-                ) as into,
-                string_agg(
-                    format(
-                        '                %1$L, coalesce(v_last_%1$s, %2$sv_from_%1$s)',
-                        branch.number,
-                        case
-                            when branch.bound is not null then
-                                -- all that lie below it have been looked at
-                                format(
-                                    'case when v_found < v_size then v_bound_%s end, ',
-                                    branch.number
-                                )
-                        end
-                    ),
-                    E',\n' order by branch.number
-                ) as ends
-            from branch
-        ),
-        key as (
-            select
-                string_agg(
-                    format(
-                        E'    v_key_%s %s[];\n', key.number, format_type(attribute.atttypid, null)
-                    ),
-                    '' order by key.number
-                ) as declared,
-                string_agg(format('v_key_%s', key.number), ', ' order by key.number) as names,
-                string_agg(
-                    format('(select array_agg(taken.%I) from taken)', key.name),
-                    E',\n            ' order by key.number
-                ) as arrays,
-                string_agg(format('target.%I', key.name), ', ' order by key.number) as target
-            from unnest(v_key) with ordinality as key (name, number)
-            join pg_catalog.pg_attribute as attribute
-                on attribute.attrelid = policy.relation
-                and attribute.attname = key.name
-        )
-        select fragment.place, fragment.name, fragment.text
-        from written
-        cross join key
-        cross join lateral (
-            values
-                (1, 'resting', v_resting),
-                (1, 'arrived', v_arrived),
-                (1, 'locking', v_locking),
-                (1, 'removal', v_removal),
-                (2, 'found', written.found),
-                (2, 'taken', written.taken),
-                (
-                    3, 'declared',
-                    written.declared || case when v_is_partitioned then key.declared else '' end
+                        from branch as earlier
+                        where earlier.number < branch.number
+                    )
                 ),
-                (3, 'bounds', written.bounds),
-                (3, 'starts', written.starts),
-                (3, 'count', written.count),
-                (3, 'last', written.last),
-                (3, 'into', written.into),
-                (3, 'ends', written.ends),
-                (3, 'keys', key.names),
-                (3, 'arrays', key.arrays),
-                (3, 'target', key.target),
-                (3, 'row', v_row),
-                (4, 'policy', quote_literal(policy.name)),
-                (4, 'memory', quote_literal('maintenance.rest_' || policy.name)),
-                (4, 'failure', quote_literal('maintenance.failed_' || policy.name)),
-                (4, 'reached', quote_literal('maintenance.reached_' || policy.name)),
-                (5, 'named', quote_literal(policy.relation)),
-                (
-                    5, 'table',
-                    case when v_is_partitioned then '' else 'only ' end || policy.relation
+                ',' order by branch.number
+            ) as found,
+            string_agg(
+                format(
+                    'select %s from found_%s',
+                    case when v_is_partitioned then '{{row}}' else 'ctid' end,
+                    branch.number
                 ),
-                (6, 'eligible', maintenance.branch_predicate(policy, 0, null))
-        ) as fragment (place, name, text)
-
-        union all
+                ' union all ' order by branch.number
+            ) as taken,
+            string_agg(
+                format('(select count(*) from found_%s)', branch.number),
+                ' + ' order by branch.number
+            ) as count,
+            string_agg(
+                format('(select max(found_%1$s.walked) from found_%1$s)', branch.number),
+                E',\n            ' order by branch.number
+            ) as last,
+            string_agg(
+                format('v_last_%s', branch.number), ', ' order by branch.number
+            ) as variables,
+            string_agg(
+                format(
+                    '                %1$L, coalesce(v_last_%1$s, %2$sv_from_%1$s)',
+                    branch.number,
+                    case
+                        when branch.bound is not null then
+                            -- all that lie below it have been looked at
+                            format(
+                                'case when v_found < v_size then v_bound_%s end, ',
+                                branch.number
+                            )
+                    end
+                ),
+                E',\n' order by branch.number
+            ) as ends
+        from branch
+    ),
+    key as (
         select
-            6,
-            format('eligible_%s', series),
-            maintenance.branch_predicate(policy, series, null)
-        from generate_series(1, jsonb_array_length(policy.branches)) as series
-        order by place
-    loop
-        v_body := replace(
-            v_body, '{{' || v_fragment.name || '}}', coalesce(v_fragment.text, '')
-        );
-    end loop;
+            string_agg(
+                format(
+                    E'    v_key_%s %s[];\n', key.number, format_type(attribute.atttypid, null)
+                ),
+                '' order by key.number
+            ) as declared,
+            string_agg(format('v_key_%s', key.number), ', ' order by key.number) as names,
+            string_agg(
+                format('sweep.v_key_%s', key.number), ', ' order by key.number
+            ) as key_arrays,
+            string_agg(
+                format('(select array_agg(taken.%I) from taken)', key.name),
+                E',\n            ' order by key.number
+            ) as arrays,
+            string_agg(format('target.%I', key.name), ', ' order by key.number) as target
+        from unnest(v_key) with ordinality as key (name, number)
+        join pg_catalog.pg_attribute as attribute
+            on attribute.attrelid = policy.relation
+            and attribute.attname = key.name
+    )
+    select
+        jsonb_object_agg(fragment.name, fragment.text) filter (where not fragment.is_final),
+        jsonb_object_agg(fragment.name, fragment.text) filter (where fragment.is_final)
+        || (
+            select jsonb_object_agg(
+                format('eligible_%s', branch.number),
+                maintenance.branch_predicate(policy, branch.number, null)
+            )
+            from branch
+        )
+        || (
+            select jsonb_object_agg(format('key_%s', branch.number), quote_ident(branch.key))
+            from branch
+        )
+    into v_templates, v_texts
+    from written
+    cross join key
+    cross join lateral (
+        values
+            (false, 'resting', v_resting),
+            (false, 'arrived', v_arrived),
+            (false, 'locking', v_locking),
+            (false, 'removal', v_removal),
+            (false, 'found', written.found),
+            (false, 'taken', written.taken),
+            (
+                true, 'declared',
+                written.declared || case when v_is_partitioned then key.declared else '' end
+            ),
+            (true, 'bounds', written.bounds),
+            (true, 'starts', written.starts),
+            (true, 'count', written.count),
+            (true, 'last', written.last),
+            (true, 'into', written.variables),
+            (true, 'ends', written.ends),
+            (true, 'keys', key.names),
+            (true, 'key_arrays', key.key_arrays),
+            (true, 'arrays', key.arrays),
+            (true, 'target', key.target),
+            (true, 'row', v_row),
+            (true, 'policy', quote_literal(policy.name)),
+            (true, 'memory', quote_literal('maintenance.rest_' || policy.name)),
+            (true, 'failure', quote_literal('maintenance.failed_' || policy.name)),
+            (true, 'reached', quote_literal('maintenance.reached_' || policy.name)),
+            (true, 'named', quote_literal(policy.relation)),
+            (
+                true, 'table',
+                case when v_is_partitioned then '' else 'only ' end || policy.relation
+            ),
+            (true, 'eligible', maintenance.branch_predicate(policy, 0, null))
+    ) as fragment (is_final, name, text);
 
-    return v_body;
+    -- A template may have another in it, which has none.
+    return maintenance.fill_template(
+        maintenance.fill_template(maintenance.fill_template(v_body, v_templates), v_templates),
+        v_texts
+    );
 end;
 $function$;
 
