@@ -24,7 +24,7 @@ create table maintenance.insert_sweep (
             and extract(month from rest) = 0
             and extract(day from rest) = 0
         ),
-    slow interval not null default '10 ms'
+    slow interval not null default '20 ms'
         constraint insert_sweep_slow_check check (
             slow between '1 ms' and '1 h'
             and extract(year from slow) = 0

@@ -112,7 +112,7 @@ def rest(db: Connection, *, seconds: int = 3600) -> None:
     """Let the session rest, as after a sweep that found nothing."""
     execute(
         db,
-        "select set_config('maintenance.sweep_t', (extract(epoch from clock_timestamp()) * 1000"
+        "select set_config('maintenance.rest_t', (extract(epoch from clock_timestamp()) * 1000"
         f" + {seconds} * 1000)::bigint::text, false)",
     )
 
@@ -441,6 +441,7 @@ def test_a_slow_sweep_of_any_type_goes_on_with_the_value_that_it_came_to(
     execute(tx, f"create table public.t (id integer, at {kind}); create index on public.t (at)")
     given: dict[str, Any] = {"unit": unit} if unit else {}
     attach(tx, at_once=False, column="at", condition=SLOW, **given)
+    configure(tx, "slow => '10 ms'")
     configure(tx, "batch_size => 2")
     text = f"insert into public.t select n, value::{kind} from unnest(%s::text[])"
     with unnoticed(tx):
@@ -491,6 +492,7 @@ def test_a_slow_sweep_notes_for_each_branch_how_far_it_has_looked(
     )
     branches = [{"column": "a"}, {"column": "b"}, {"key": "c", "condition": "true"}]
     attach(tx, at_once=False, branches=branches, condition=SLOW)
+    configure(tx, "slow => '10 ms'")
     configure(tx, f"batch_size => {size}")
     with unnoticed(tx):
         execute(
@@ -520,6 +522,7 @@ def test_a_slow_sweep_that_was_not_full_has_looked_at_all_below_the_bound(tx: Co
     )
     branches = [{"column": "a"}, {"column": "b"}, {"key": "c", "condition": "true"}]
     attach(tx, at_once=False, branches=branches, condition=SLOW)
+    configure(tx, "slow => '10 ms'")
     configure(tx, "batch_size => 3")
     with unnoticed(tx):
         execute(tx, "insert into public.t values (1, null, '2020-01-01', null), (2, null, null, 7)")
@@ -538,6 +541,7 @@ def test_a_full_sweep_notes_no_bound_for_branches_that_it_had_no_room_for(tx: Co
         " create index on public.t (a); create index on public.t (b)",
     )
     attach(tx, at_once=False, branches=[{"column": "a"}, {"column": "b"}], condition=SLOW)
+    configure(tx, "slow => '10 ms'")
     configure(tx, "batch_size => 1")
     with unnoticed(tx):
         execute(tx, "insert into public.t values (1, '2020-01-01', null), (2, null, '2020-01-01')")

@@ -1151,17 +1151,18 @@ def close(db: Connection, table: str, *, size: int, taken: int, took: str) -> fl
 @pytest.mark.parametrize(
     ("taken", "took", "rest"),
     [
-        (99, "8 ms", 0),  # no more was there
-        (100, "8 ms", 24),  # more may be there
-        (101, "8 ms", 24),
-        (99, "10 ms", 0),
+        (99, "2.5 ms", 0),  # no more was there
+        (100, "2 ms", 6),  # more may be there
+        (101, "2 ms", 6),
+        (99, "2.501 ms", 7.503),  # on the way to slow
+        (99, "10 ms", 30),
         (100, "10 ms", 30),
         (99, "10.001 ms", 100),  # slow
         (100, "200 ms", 2000),
     ],
 )
 def test_a_full_batch_rests_the_table_three_times_as_long_and_a_slow_one_ten_times(
-    db: Connection, taken: int, took: str, rest: int
+    db: Connection, taken: int, took: str, rest: float
 ) -> None:
     table = "refresh_tokens"
     configure(db, table, "slow => '10 ms'")
@@ -1193,7 +1194,7 @@ def test_a_slow_sweep_that_found_nothing_rests_the_longer_of_the_two(db: Connect
 
 def test_what_is_slow_is_a_setting(db: Connection) -> None:
     table = "refresh_tokens"
-    for slow, rests in (("19.999 ms", True), ("20 ms", False)):
+    for slow, rests in (("79.999 ms", True), ("80 ms", False)):
         configure(db, table, f"slow => '{slow}'")
         end_rests(db, table)
         close(db, table, size=100, taken=1, took="20 ms")

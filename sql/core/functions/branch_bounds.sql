@@ -10,6 +10,7 @@ stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 set datestyle = 'ISO'
+set extra_float_digits = 1
 as $function$
 declare
     v_bounds text[];

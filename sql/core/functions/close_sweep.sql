@@ -7,9 +7,10 @@
 -- transaction has to cover the one for the session, which reappears at its end.
 --
 -- A sweep that found nothing rests its session as long as the settings say. One that found as much
--- as it may take has more to do, and rests the whole table three times as long as it took: however
--- many sessions insert, sweeping is at most a quarter of one session's time. What all sessions see
--- is a sequence, for that is changed at once, in place, and without a lock on the settings.
+-- as it may take has more to do; it rests the whole table three times as long as it took, and so
+-- does one that took more than a quarter of what is slow. However many sessions insert, sweeping is
+-- a quarter of one session's time at most. What all sessions see is a sequence, for that is changed
+-- at once, in place, and without a lock on the settings.
 --
 -- A slow sweep has met dead index entries that an old snapshot keeps, or no index at all: the table
 -- rests ten times as long, and for ten minutes the session begins behind what it has seen
@@ -45,7 +46,7 @@ begin
         v_rest := v_sweep.rest;
     end if;
 
-    if v_slow or close_sweep.taken >= close_sweep.size then
+    if close_sweep.taken >= close_sweep.size or 4 * close_sweep.took > v_sweep.slow then
         v_rest := greatest(
             v_rest,
             least(case when v_slow then 10 else 3 end * close_sweep.took, interval '10 min')

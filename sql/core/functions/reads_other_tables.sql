@@ -6,7 +6,11 @@ language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $function$
-    select concat_ws(' ', (policy).condition, (policy).branches::text) ~* '\mselect\M';
+    select concat_ws(
+        ' ',
+        (policy).condition,
+        jsonb_path_query_array((policy).branches, '$[*].condition')::text
+    ) ~* '\mselect\M';
 $function$;
 
 revoke all on function maintenance.reads_other_tables(maintenance.policy) from public;

@@ -45,7 +45,7 @@ declare
         if pg_trigger_depth() > 1
            or (
                v_context ~ '\n'
-               and v_context || current_query() ~* '\m(update|delete|merge)\M'
+               and concat_ws(' ', v_context, current_query()) ~* '\m(update|delete|merge)\M'
            )
            or current_setting({{failure}}, true) collate "C"
                > (date_part('epoch', clock_timestamp()) * 1000)::bigint::text
@@ -81,7 +81,17 @@ declare
         end if;
 
 {{starts}}
-        with{{found}},{{removal}}
+        with{{found}},
+        removed as (
+            delete from {{table}} as target
+            where {{named_rows}}
+              and ({{eligible}}) is true
+        )
+        select
+            {{count}},
+            {{last}}
+        into v_found, {{into}};
+
         perform maintenance.close_sweep(
             {{policy}},
             size => v_size,
@@ -94,7 +104,7 @@ declare
         perform set_config('lock_timeout', v_patience, true);
         return null;
     exception
-        when others then
+        when others or assert_failure then
             -- What failed will fail again: leave the insert alone, and for a minute the log too.
             raise log 'sweep of % failed: % (SQLSTATE %)', tg_relid::regclass, sqlerrm, sqlstate;
             perform set_config(memory.name, rest.until, false)
@@ -109,19 +119,7 @@ $template$;
     v_resting text := '        return null;';
     v_arrived text := '';
     v_locking text := '';
-    v_removal text := $template$
-        removed as (
-            delete from {{table}} as target
-            where target.ctid = any (array(
-                {{taken}}
-            ))
-              and ({{eligible}}) is true
-        )
-        select
-            {{count}},
-            {{last}}
-        into v_found, {{into}};
-$template$;
+    v_named text := 'target.ctid = any (array({{taken}}))';
     v_is_partitioned boolean;
     v_key name[] := maintenance.primary_key_of(policy.relation);
     v_row text;
@@ -149,7 +147,8 @@ begin
         -- A condition that fails does so in a sweep as well, which says so.
         if maintenance.has_condition(policy) then
             v_resting := format(
-                E'        begin\n%s\n        exception\n            when others then\n'
+                E'        begin\n%s\n        exception\n'
+                '            when others or assert_failure then\n'
                 '                return null;\n        end;',
                 v_resting
             );
@@ -185,20 +184,8 @@ $template$;
             from part
         );
 $template$;
-        v_removal := $template$
-        taken as materialized (
-            {{taken}}
-        )
-        select
-            (select count(*) from taken),
-            {{last}},
-            {{arrays}}
-        into v_found, {{into}}, {{keys}};
 
-        delete from {{table}} as target
-        where ({{target}}) in (select * from unnest({{key_arrays}}))
-          and ({{eligible}}) is true;
-$template$;
+        v_named := '({{target}}) in ({{taken}})';
     end if;
 
     with branch as (
@@ -251,7 +238,7 @@ $template$;
             for update skip locked
         )$branch$,
                     branch.number,
-                    case when v_is_partitioned then '{{target}}' else 'target.ctid' end,
+                    case when v_is_partitioned then '{{as_named}}' else 'target.ctid' end,
                     (
                         select string_agg(
                             format(' - (select count(*) from found_%s)', earlier.number), ''
@@ -266,7 +253,7 @@ $template$;
             string_agg(
                 format(
                     'select %s from found_%s',
-                    case when v_is_partitioned then '{{row}}' else 'ctid' end,
+                    case when v_is_partitioned then '{{names}}' else 'ctid' end,
                     branch.number
                 ),
                 ' union all ' order by branch.number
@@ -301,25 +288,12 @@ $template$;
     ),
     key as (
         select
+            string_agg(format('target.%I', key.name), ', ' order by key.number) as target,
             string_agg(
-                format(
-                    E'    v_key_%s %s[];\n', key.number, format_type(attribute.atttypid, null)
-                ),
-                '' order by key.number
-            ) as declared,
-            string_agg(format('v_key_%s', key.number), ', ' order by key.number) as names,
-            string_agg(
-                format('sweep.v_key_%s', key.number), ', ' order by key.number
-            ) as key_arrays,
-            string_agg(
-                format('(select array_agg(taken.%I) from taken)', key.name),
-                E',\n            ' order by key.number
-            ) as arrays,
-            string_agg(format('target.%I', key.name), ', ' order by key.number) as target
+                format('target.%I as named_%s', key.name, key.number), ', ' order by key.number
+            ) as named,
+            string_agg(format('named_%s', key.number), ', ' order by key.number) as names
         from unnest(v_key) with ordinality as key (name, number)
-        join pg_catalog.pg_attribute as attribute
-            on attribute.attrelid = policy.relation
-            and attribute.attname = key.name
     )
     select
         jsonb_object_agg(fragment.name, fragment.text) filter (where not fragment.is_final),
@@ -343,23 +317,19 @@ $template$;
             (false, 'resting', v_resting),
             (false, 'arrived', v_arrived),
             (false, 'locking', v_locking),
-            (false, 'removal', v_removal),
+            (false, 'named_rows', v_named),
             (false, 'found', written.found),
             (false, 'taken', written.taken),
-            (
-                true, 'declared',
-                written.declared || case when v_is_partitioned then key.declared else '' end
-            ),
+            (true, 'declared', written.declared),
             (true, 'bounds', written.bounds),
             (true, 'starts', written.starts),
             (true, 'count', written.count),
             (true, 'last', written.last),
             (true, 'into', written.variables),
             (true, 'ends', written.ends),
-            (true, 'keys', key.names),
-            (true, 'key_arrays', key.key_arrays),
-            (true, 'arrays', key.arrays),
             (true, 'target', key.target),
+            (true, 'as_named', key.named),
+            (true, 'names', key.names),
             (true, 'row', v_row),
             (true, 'policy', quote_literal(policy.name)),
             (true, 'memory', quote_literal('maintenance.rest_' || policy.name)),
