@@ -6,6 +6,7 @@ from benchmarks import (
     cold_start,
     command_start,
     deck_refresh,
+    insert_sweep,
     purge,
     seed_queries,
     token_cleanup,
@@ -13,5 +14,13 @@ from benchmarks import (
 from benchmarks.measuring import options
 
 chosen = options(__doc__)
-for benchmark in (token_cleanup, purge, deck_refresh, seed_queries, cold_start, command_start):
+for benchmark in (
+    token_cleanup,
+    purge,
+    insert_sweep,
+    deck_refresh,
+    seed_queries,
+    cold_start,
+    command_start,
+):
     benchmark.measure(chosen)

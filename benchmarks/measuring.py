@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from psycopg.errors import Diagnostic
 
+CHOICE = "RUNNER_PG_BIN"
 SETTINGS = ("shared_buffers", "work_mem", "fsync", "synchronous_commit", "autovacuum", "jit")
 
 
@@ -52,15 +53,27 @@ class Options:
 
 
 def options(description: str | None) -> Options:
-    """Read the command line, and let a SIGTERM clean up like Ctrl-C."""
+    """Read the command line of a benchmark that has no options of its own."""
+    return parse(arguments(description))[0]
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """Begin a command line: with the options that every benchmark has."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    parser.add_argument("--runs", type=int, help="turns that count (default: 5; processes: 9)")
+    parser.add_argument(
+        "--runs", type=int, help="turns that count (default: 5; processes: 9; inserts: 3)"
+    )
     parser.add_argument("--size", type=float, default=1.0, help="share of the rows (default: 1)")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> tuple[Options, argparse.Namespace]:
+    """Read a command line, and let a SIGTERM clean up like Ctrl-C."""
     given = parser.parse_args()
     if (given.runs is not None and given.runs < 1) or given.size <= 0:
         parser.error("--runs and --size must be positive")
     signal.signal(signal.SIGTERM, _terminated)
-    return Options(given.runs, given.size)
+    return Options(given.runs, given.size), given
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:
@@ -78,19 +91,25 @@ class Spread:
         """The figure to quote."""
         return median(self.values)
 
-    def shown(self, unit: str) -> str:
+    def shown(self, unit: str = "") -> str:
         """Median, and in brackets the lowest and the highest."""
-        return (
-            f"{_short(self.median)} {unit} ({_short(min(self.values))}-{_short(max(self.values))})"
-        )
+        quoted = f"{short(self.median)} {unit}".rstrip()
+        return f"{quoted} ({short(min(self.values))}-{short(max(self.values))})"
 
     def over(self, other: Spread) -> Spread:
         """Divide turn by turn."""
         return Spread(tuple(a / b for a, b in zip(self.values, other.values, strict=True)))
 
+    def less(self, other: Spread) -> Spread:
+        """Subtract turn by turn."""
+        return Spread(tuple(a - b for a, b in zip(self.values, other.values, strict=True)))
 
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+def short(value: float) -> str:
+    """Print what matters of a figure."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.01 else f"{value:.1g}"
 
 
 @dataclass(frozen=True)
@@ -201,15 +220,35 @@ def temporary_folder() -> Generator[Path]:
 
 
 @contextmanager
-def private_server() -> Generator[Server]:
-    """Lend a durable server with PostgreSQL's default settings; it is gone afterwards."""
+def private_server(binaries: Path | None = None) -> Generator[Server]:
+    """Lend a durable server with PostgreSQL's default settings; it is gone afterwards.
+
+    ``binaries`` is the folder of its programs; None: those that every command would take.
+    """
     with temporary_folder() as folder:
-        server = Server(folder)
+        with _chosen(binaries):
+            server = Server(folder)
         try:
             server.start()
             yield server
         finally:
-            server.stop()
+            server.reset()
+            # elsewhere if the path is long, and there before there is anything to reset
+            shutil.rmtree(server.socket_folder, ignore_errors=True)
+
+
+@contextmanager
+def _chosen(binaries: Path | None) -> Generator[None]:
+    """Choose the programs of a server that is made meanwhile: it asks the environment, and once."""
+    before = os.environ.get(CHOICE)
+    if binaries is not None:
+        os.environ[CHOICE] = str(binaries)
+    try:
+        yield
+    finally:
+        os.environ.pop(CHOICE, None)
+        if before is not None:
+            os.environ[CHOICE] = before
 
 
 @contextmanager
@@ -245,13 +284,19 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in (lines[0], ["-" * width for width in widths], *lines[1:]):
         print(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(),
+            flush=True,
         )
 
 
 def target(what: str, met: bool) -> None:
     """Print whether a target was met. It is a report, not a test: nothing fails."""
-    print(f"target {what}: {'met' if met else 'MISSED'}")
+    print(f"target {what}: {'met' if met else 'MISSED'}", flush=True)
+
+
+def goal(what: str, met: bool) -> None:
+    """Print whether a goal was reached, which is more than the target."""
+    print(f"goal {what}: {'reached' if met else 'not reached'}", flush=True)
 
 
 def equal(what: str, *values: object) -> None:

@@ -1,0 +1,45 @@
+"""What the benchmarks make of pgbench's log."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.insert_sweep import Log
+
+
+def a_log(*latencies: int) -> Log:
+    """The log of transactions that took so many milliseconds each."""
+    return Log.read(f"0 1 {took * 1000} 0 1700000000 0" for took in latencies)
+
+
+def test_the_time_runs_from_the_first_begin_to_the_last_end() -> None:
+    log = Log.read(
+        [
+            "1 1 250000 0 1700000002 500000",
+            "0 1 750000 0 1700000001 250000",
+            "0 2 500000 0 1700000003 125000",
+            "1 2 125000 0 1700000002 750000",
+        ]
+    )
+    assert log.end == 1700000003.125
+    assert log.seconds == 2.625
+    assert log.latencies == (125, 250, 500, 750)
+
+
+def test_a_transaction_that_failed_is_not_measured() -> None:
+    log = Log.read(["0 1 failed 0 1700000009 0", "0 2 2000 0 1700000001 0"])
+    assert log.latencies == (2,)
+    assert log.end == 1700000001
+
+
+def test_a_log_without_a_committed_transaction_stops_the_benchmark() -> None:
+    with pytest.raises(SystemExit, match="pgbench committed nothing"):
+        Log.read(["0 1 failed 0 1700000001 0"])
+
+
+def test_a_percentile_is_a_latency_that_was_measured() -> None:
+    hundred = a_log(*range(100, 0, -1))
+    assert [hundred.percentile(percent) for percent in (1, 50, 99, 100)] == [1, 50, 99, 100]
+    three = a_log(30, 10, 20)
+    assert [three.percentile(percent) for percent in (33, 34, 50, 99)] == [10, 20, 20, 30]
+    assert a_log(7).percentile(50) == 7
