@@ -1154,7 +1154,7 @@ def close(db: Connection, table: str, *, size: int, taken: int, took: str) -> fl
         (99, "2.5 ms", 0),  # no more was there
         (100, "2 ms", 6),  # more may be there
         (101, "2 ms", 6),
-        (99, "2.501 ms", 7.503),  # on the way to slow
+        (99, "2.501 ms", 8),  # on the way to slow
         (99, "10 ms", 30),
         (100, "10 ms", 30),
         (99, "10.001 ms", 100),  # slow
@@ -1162,7 +1162,7 @@ def close(db: Connection, table: str, *, size: int, taken: int, took: str) -> fl
     ],
 )
 def test_a_full_batch_rests_the_table_three_times_as_long_and_a_slow_one_ten_times(
-    db: Connection, taken: int, took: str, rest: float
+    db: Connection, taken: int, took: str, rest: int
 ) -> None:
     table = "refresh_tokens"
     configure(db, table, "slow => '10 ms'")
