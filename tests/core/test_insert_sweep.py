@@ -228,10 +228,8 @@ def test_a_sweep_takes_exactly_what_its_policy_names(
     execute(tx, f"{DOMAINS}; create table public.t (id integer primary key, at {kind})")
     execute(tx, "create index on public.t (at)")
     whole_seconds, rest_of_it = divmod(kept // MICROSECOND, 1_000_000)
-    attach(
-        tx, column="at", comparison=comparison, zone=ZONE,
-        retention=f"{whole_seconds}.{rest_of_it:06} s", **({"unit": unit} if unit else {}),
-    )  # fmt: skip
+    branch = {"column": "at", "comparison": comparison, **({"unit": unit} if unit else {})}
+    attach(tx, branches=[branch], zone=ZONE, retention=f"{whole_seconds}.{rest_of_it:06} s")
     execute(tx, SESSIONS[session])
     statement = f"insert into public.t values {', '.join([f'(%s, %s::{kind})'] * len(values))}"
     given = [each for pair in enumerate(values) for each in pair]
@@ -1135,6 +1133,21 @@ def test_a_statement_with_a_function_that_inserts_does_not_fail(
     )
     put(tx, "old", count=5)
     assert execute(tx, f"{verb} public.renew()").rowcount == 5
+
+
+@each_arrival
+def test_an_update_whose_trigger_inserts_does_not_fail(tx: Connection, expires: str) -> None:
+    a_swept_table(tx)
+    execute(
+        tx,
+        "create function public.renew() returns trigger language plpgsql as $$ begin"
+        f" insert into public.t (at, name) values ({expires}, 'new'); return new; end $$;"
+        " create trigger renew before update on public.t for each row"
+        " execute function public.renew()",
+    )
+    put(tx, "old", count=5)
+    assert execute(tx, "update public.t set name = 'changed'").rowcount == 5
+    assert names(tx) == ["changed"] * 5 + ["new"] * 5
 
 
 @each_arrival
