@@ -228,10 +228,8 @@ def test_a_sweep_takes_exactly_what_its_policy_names(
     execute(tx, f"{DOMAINS}; create table public.t (id integer primary key, at {kind})")
     execute(tx, "create index on public.t (at)")
     whole_seconds, rest_of_it = divmod(kept // MICROSECOND, 1_000_000)
-    attach(
-        tx, column="at", comparison=comparison, zone=ZONE,
-        retention=f"{whole_seconds}.{rest_of_it:06} s", **({"unit": unit} if unit else {}),
-    )  # fmt: skip
+    branch = {"column": "at", "comparison": comparison, **({"unit": unit} if unit else {})}
+    attach(tx, branches=[branch], zone=ZONE, retention=f"{whole_seconds}.{rest_of_it:06} s")
     execute(tx, SESSIONS[session])
     statement = f"insert into public.t values {', '.join([f'(%s, %s::{kind})'] * len(values))}"
     given = [each for pair in enumerate(values) for each in pair]
@@ -640,6 +638,16 @@ def test_three_branches_share_a_batch_as_well(tx: Connection) -> None:
     assert [left(tx, place) for place in ("at", "c")] == [0, 1]
 
 
+def test_a_batch_that_branches_fill_together_rests_the_table(tx: Connection) -> None:
+    two_branches(tx, 4)
+    put_two(tx, "expired", DEAD, "null", 2)
+    put_two(tx, "used", "null", DEAD, 2)
+    before = scalar(tx, "select (extract(epoch from clock_timestamp()) * 1000)::bigint")
+    insert(tx, "new")
+    assert names(tx) == ["new"]
+    assert scalar(tx, "select last_value from maintenance.sweep_t_pace") >= before
+
+
 def test_each_branch_takes_its_oldest_first(tx: Connection) -> None:
     two_branches(tx, 5)
     order = "case n when 1 then 3 when 2 then 1 when 3 then 4 else 2 end"
@@ -914,6 +922,35 @@ def test_rows_that_are_eligible_go_with_their_insert_whatever_the_key(
     assert rows(tx, "select id, trim(name) from public.t order by 1, 2") == sorted(expected)
 
 
+def test_another_unique_index_names_no_rows(tx: Connection) -> None:
+    execute(tx, f"{TABLE}; alter table public.t add code text unique, add more json")
+    attach(tx)
+    put(tx, "old")
+    rest(tx)
+    insert(tx, "dead", DEAD)
+    assert names(tx) == ["old"]
+    end_rests(tx, "t")
+    insert(tx, "new")
+    assert names(tx) == ["new"]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_rows_of_tables_that_inherit_stay(tx: Connection, *, at_once: bool) -> None:
+    a_swept_table(tx, at_once=at_once)
+    execute(tx, "create table public.child () inherits (public.t)")
+    with unnoticed(tx):
+        execute(
+            tx,
+            f"insert into public.child select n, {DEAD}, 'theirs' from generate_series(1, 9) as n",
+        )
+        insert(tx, "old", DEAD, count=5)
+    rest(tx)
+    execute(tx, f"insert into public.t values (106, {DEAD}, 'dead'), (107, {LIVE}, 'new')")
+    end_rests(tx, "t")
+    insert(tx, "newer")
+    assert names(tx) == ["new", "newer"] + ["theirs"] * 9
+
+
 def test_rows_go_once_they_were_returned(tx: Connection) -> None:
     a_swept_table(tx)
     returned = column(
@@ -1139,6 +1176,21 @@ def test_a_statement_with_a_function_that_inserts_does_not_fail(
     )
     put(tx, "old", count=5)
     assert execute(tx, f"{verb} public.renew()").rowcount == 5
+
+
+@each_arrival
+def test_an_update_whose_trigger_inserts_does_not_fail(tx: Connection, expires: str) -> None:
+    a_swept_table(tx)
+    execute(
+        tx,
+        "create function public.renew() returns trigger language plpgsql as $$ begin"
+        f" insert into public.t (at, name) values ({expires}, 'new'); return new; end $$;"
+        " create trigger renew before update on public.t for each row"
+        " execute function public.renew()",
+    )
+    put(tx, "old", count=5)
+    assert execute(tx, "update public.t set name = 'changed'").rowcount == 5
+    assert names(tx) == ["changed"] * 5 + ["new"] * 5
 
 
 @each_arrival
@@ -1394,28 +1446,29 @@ def test_an_insert_does_not_wait_for_the_index_of_another_partition(
     execute(db, BY_TIME_WITH_DEFAULT)
     attach(db)
     put(db, "old", AGES, count=20)
-    execute(db, "set statement_timeout = '500 ms'")
+    execute(db, "set statement_timeout = '1 s'")
     with another().transaction() as held:
         execute(held.connection, "alter index public.t_old_at_idx set tablespace pg_default")
         insert(db, "new")
     assert left(db, "new") == 1
 
 
+@pytest.mark.parametrize("reads", ["public.t", "public.t_old"])
 def test_a_partition_that_is_being_detached_is_left_alone(
-    db: Connection, another: Callable[[], Connection]
+    db: Connection, another: Callable[[], Connection], reads: str
 ) -> None:
     execute(db, BY_TIME_TO_NOW)
     attach(db)
     put(db, "old", AGES, count=20)
     reader = another()
     execute(db, "set lock_timeout = '1ms'")
-    execute(reader, "begin; select from public.t")
+    execute(reader, f"begin; select from {reads}")
     with calling(db, "alter table public.t detach partition public.t_old concurrently") as detach:
         until(lambda: scalar(reader, "select bool_or(inhdetachpending) from pg_inherits"))
+        until(lambda: blocked(reader, detach.session))
         insert(db, "new", LIVE)
         insert(db, "dead", DEAD)
         assert names(db) == ["new"]
-        assert scalar(db, "select count(*) from public.t_old") == 8
         execute(reader, "commit")
         detach.wait()
     assert not scalar(db, "select count(*) from pg_inherits where inhrelid = 't_old'::regclass")
@@ -2024,7 +2077,7 @@ def test_an_insert_does_not_wait_for_the_toast_of_what_it_sweeps(
     execute(db, "set session_replication_role = replica")
     execute(db, "update public.t set name = repeat('large', 2000)")
     execute(db, "set session_replication_role = origin")
-    execute(db, "set statement_timeout = '500 ms'")
+    execute(db, "set statement_timeout = '1 s'")
     with another().transaction() as held:
         toast = scalar(db, "select reltoastrelid::regclass::text from pg_class where relname = 't'")
         execute(held.connection, f"reindex table {toast}")
