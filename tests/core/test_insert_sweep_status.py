@@ -491,12 +491,13 @@ def test_a_partition_by_itself_does_not_see_inserts_into_the_whole(tx: Connectio
     a_partitioned_policy(tx)
     register(tx, "first_part")
     message = "inserts into public.token do not sweep: a trigger of a partition does not see them"
-    assert attach(tx, "first_part") == [("partition", message)]
+    # before PostgreSQL 17, a partition has no identity by itself
+    assert ("partition", message) in attach(tx, "first_part")
     assert state(tx, "first_part") == [("idle", message)]
     put_quietly(tx, "old")
     put(tx, "through the whole", expires=LIVE)
     assert "old" in names(tx)
-    put(tx, "directly", expires=LIVE, table="first_part")
+    execute(tx, f"insert into first_part (id, expires_at) values (7, {LIVE})")
     assert "old" not in names(tx)
 
 
