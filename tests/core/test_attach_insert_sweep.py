@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
+    from tests.conftest import TestServer
+
 TRIGGER = "trigger_cleanup_token"
 LONGEST = "a2345678901234567890123456789012345678901234567_50"
 DEFINITION = (
@@ -874,16 +876,17 @@ def test_a_sweep_goes_with_its_policy(
 
 
 def test_a_dump_of_the_database_is_the_same_as_before(
-    role: Callable[[str], str], db: Connection
+    role: Callable[[str], str], server: TestServer, db: Connection
 ) -> None:
     owned_table(db, role("owner"))
-    before = structure(db.info.dsn)
+    url = server.url(db.info.dbname)
+    before = structure(url)
     attach(db)
     put_quietly(db, "old")
     put(db, "new", expires=LIVE)
-    assert "sweep_token" in structure(db.info.dsn)
+    assert "sweep_token" in structure(url)
     execute(db, DETACH)
-    assert structure(db.info.dsn) == before
+    assert structure(url) == before
 
 
 def test_a_rollback_of_the_scripts_takes_every_sweep_along(
@@ -1006,8 +1009,8 @@ def test_changing_the_trigger_of_a_busy_table_never_holds_up_inserts(
     holder, user = another(), another()
     execute(holder, "begin")
     put(holder, "held", expires=LIVE)
-    release = Timer(0.3, holder.commit)
-    execute(user, "set lock_timeout = '500 ms'")
+    release = Timer(0.4, holder.commit)
+    execute(user, "set lock_timeout = '300 ms'")
     with calling(db, statement) as call:
         until(
             lambda: (
@@ -1021,9 +1024,11 @@ def test_changing_the_trigger_of_a_busy_table_never_holds_up_inserts(
             )
         )
         release.start()
-        while not call.is_done:
-            put(user, "new", expires=LIVE)
-        release.join()
+        try:
+            while not call.is_done:
+                put(user, "new", expires=LIVE)
+        finally:
+            release.join()
         assert call.error is None
     assert triggers(db) != before
 
@@ -1040,13 +1045,15 @@ def test_a_table_that_stays_in_use_is_given_up_with_a_hint(
     holder = another()
     with holder.transaction():
         put(holder, "held", expires=LIVE)
-        begun = monotonic()
         assert refused(db, ATTACH, error=errors.LockNotAvailable) == (
             "public.token is in use: its trigger could not be changed within 5 s",
             "Nothing was changed.",
             "Try again when the transactions that use the table have ended;"
             " maintenance.set_insert_sweep switches a sweep off without a lock.",
         )
+        begun = monotonic()
+        with pytest.raises(errors.LockNotAvailable):
+            execute(db, ATTACH)
         assert monotonic() - begun > 0.2  # two tries, and a pause after each of them
 
 

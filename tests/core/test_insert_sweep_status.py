@@ -108,6 +108,11 @@ WRONG = {
         "alter table token add parent bigint constraint of_token references token",
         "foreign key of_token of public.token refers to public.token",
     ),
+    "a key of a partitioned table": (
+        "create table part (token bigint constraint of_token references token, n integer)"
+        " partition by list (n); create table part_one partition of part for values in (1)",
+        "foreign key of_token of public.part refers to the table",
+    ),
     "a trigger on DELETE": (
         f"{HARMLESS} create trigger harm before delete on token"
         " for each row execute function harmless()",
@@ -388,7 +393,7 @@ def test_a_partitioned_table_that_cannot_be_swept_is_refused_and_broken(
 
 def test_a_partitioned_table_of_one_owner_is_swept(tx: Connection) -> None:
     a_partitioned_policy(tx)
-    attach(tx)
+    assert attach(tx) == []
     assert state(tx) == [("on", None)]
     execute(
         tx,
@@ -456,6 +461,7 @@ def test_a_key_that_is_chosen_by_hand_is_a_risk(tx: Connection, key: str) -> Non
 
 GENERATED = {
     "an identity": "select",
+    "an identity that is always generated": "alter table token alter id set generated always",
     "beside an identity": "create unique index on token (name, id)",
     "a uuid": "alter table token add code uuid unique",
     "a uuid as text": "alter table token add code text default gen_random_uuid()::text unique",
@@ -485,12 +491,13 @@ def test_a_partition_by_itself_does_not_see_inserts_into_the_whole(tx: Connectio
     a_partitioned_policy(tx)
     register(tx, "first_part")
     message = "inserts into public.token do not sweep: a trigger of a partition does not see them"
-    assert attach(tx, "first_part") == [("partition", message)]
+    # before PostgreSQL 17, a partition has no identity by itself
+    assert ("partition", message) in attach(tx, "first_part")
     assert state(tx, "first_part") == [("idle", message)]
     put_quietly(tx, "old")
     put(tx, "through the whole", expires=LIVE)
     assert "old" in names(tx)
-    put(tx, "directly", expires=LIVE, table="first_part")
+    execute(tx, f"insert into first_part (id, expires_at) values (7, {LIVE})")
     assert "old" not in names(tx)
 
 
