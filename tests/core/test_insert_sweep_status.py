@@ -111,7 +111,7 @@ WRONG = {
     "a key of a partitioned table": (
         "create table part (token bigint constraint of_token references token, n integer)"
         " partition by list (n); create table part_one partition of part for values in (1)",
-        "foreign key of_token of public.part refers to the table",
+        "foreign key of_token of public.part refers to public.token",
     ),
     "a trigger on DELETE": (
         f"{HARMLESS} create trigger harm before delete on token"

@@ -132,7 +132,9 @@ def test_the_largest_table_comes_first(odd: Connection) -> None:
     order = "select total_bytes, schema_name, table_name from maintenance.table_sizes"
     found = rows(odd, order)
     assert found == sorted(found, key=lambda row: (-row[0], row[1], row[2]))
-    assert found[0][1:] == ("Odd Schema", 'It\'s "Mixed"')
+    # Ours have grown with what other tests have rolled back.
+    theirs = [row for row in found if row[1] != "maintenance"]
+    assert theirs[0][1:] == ("Odd Schema", 'It\'s "Mixed"')
 
 
 # index_usage
