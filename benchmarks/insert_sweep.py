@@ -101,7 +101,7 @@ COUNT = """
 """
 RESTS = """
     select
-        current_setting('maintenance.sweep_refresh_tokens', true)
+        current_setting('maintenance.rest_refresh_tokens', true)
             > (extract(epoch from now() + interval '30 min') * 1000)::bigint::text
 """
 SEED = """

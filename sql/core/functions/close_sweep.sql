@@ -7,14 +7,15 @@
 -- transaction has to cover the one for the session, which reappears at its end.
 --
 -- A sweep that found nothing rests its session as long as the settings say. One that found as much
--- as it may take has more to do; it rests the whole table three times as long as it took, and so
--- does one that took more than a quarter of what is slow. However many sessions insert, sweeping is
--- a quarter of one session's time at most. What all sessions see is a sequence, for that is changed
--- at once, in place, and without a lock on the settings.
+-- as it may take has more to do; it rests the whole table three times as long as it took. However
+-- many sessions insert, sweeping is a quarter of one session's time at most. What all sessions see
+-- is a sequence, for that is changed at once, in place, and without a lock on the settings.
 --
--- A slow sweep has met dead index entries that an old snapshot keeps, or no index at all: the table
--- rests ten times as long, and for ten minutes the session begins behind what it has seen
--- (maintenance.reached_<policy>). Rows that are left behind there are found later, or by a run.
+-- A sweep that takes long has met dead index entries that an old snapshot keeps, or no index at
+-- all. From a quarter of what is slow, it rests the table three times as long as well, and a slow
+-- one ten times; and the session begins behind what it has seen (maintenance.reached_<policy>) for
+-- a thousand times as long, so that reading it all again costs a thousandth. Rows that are left
+-- behind there are found later, or by a run.
 
 create or replace function maintenance.close_sweep(
     policy text,
@@ -34,6 +35,7 @@ declare
     v_rest interval := interval '0 s';
     v_sweep maintenance.insert_sweep;
     v_slow boolean;
+    v_slows_down boolean;
 begin
     select sweep.*
     into strict v_sweep
@@ -41,12 +43,13 @@ begin
     where sweep.policy = close_sweep.policy;
 
     v_slow := close_sweep.took > v_sweep.slow;
+    v_slows_down := 4 * close_sweep.took > v_sweep.slow;
 
     if close_sweep.taken = 0 then
         v_rest := v_sweep.rest;
     end if;
 
-    if close_sweep.taken >= close_sweep.size or 4 * close_sweep.took > v_sweep.slow then
+    if v_slows_down or close_sweep.taken >= close_sweep.size then
         v_rest := greatest(
             v_rest,
             least(case when v_slow then 10 else 3 end * close_sweep.took, interval '10 min')
@@ -54,10 +57,19 @@ begin
         perform setval(v_sweep.pace, (v_now + extract(epoch from v_rest) * 1000)::bigint);
     end if;
 
-    if v_slow then
+    if v_slows_down then
         perform set_config(
             'maintenance.reached_' || close_sweep.policy,
-            (reached || jsonb_build_object('until', (v_now + 600000)::bigint))::text,
+            (
+                reached || jsonb_build_object(
+                    'until',
+                    (
+                        v_now + 1000 * extract(
+                            epoch from least(1000 * close_sweep.took, interval '1 h')
+                        )
+                    )::bigint
+                )
+            )::text,
             false
         );
     end if;
