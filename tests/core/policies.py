@@ -5,11 +5,30 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.conftest import scalar
 from tests.statements import column, execute, rows
 
 if TYPE_CHECKING:
     from psycopg import Connection
+
+
+each_end_of_time = pytest.mark.parametrize(
+    ("kind", "unit", "stay", "go"),
+    [
+        ("timestamptz", None, ["infinity"], ["-infinity"]),
+        ("timestamp", None, ["infinity"], ["-infinity"]),
+        ("date", None, ["infinity"], ["-infinity"]),
+        ("double precision", "s", ["infinity", "nan"], ["-infinity"]),
+        ("real", "s", ["infinity", "nan"], ["-infinity"]),
+        ("numeric", "ms", ["infinity", "nan"], ["-infinity"]),
+        ("bigint", "s", ["9223372036854775807"], ["-9223372036854775808"]),
+        ("integer", "s", ["2147483647"], ["-2147483648"]),
+        ("smallint", "s", [], ["-32768", "32767"]),
+    ],
+)
+"""Types of time columns: their units, values that are never eligible, and that always are."""
 
 
 def register(

@@ -23,7 +23,7 @@ from psycopg.conninfo import make_conninfo
 from runner.embedded import Server
 from runner.migrate import migrate
 from tests.conftest import scalar
-from tests.core.policies import alter, purge, register
+from tests.core.policies import alter, each_end_of_time, purge, register
 from tests.core.runs import calling, until
 from tests.core.sweeps import end_rests
 from tests.statements import column, execute, rows
@@ -363,20 +363,7 @@ def test_a_sweep_takes_no_row_early_in_the_hour_that_comes_twice(
     assert ids(tx) == [0, 1, 10, 11, 99]
 
 
-@pytest.mark.parametrize(
-    ("kind", "unit", "stay", "go"),
-    [
-        ("timestamptz", None, ["infinity"], ["-infinity"]),
-        ("timestamp", None, ["infinity"], ["-infinity"]),
-        ("date", None, ["infinity"], ["-infinity"]),
-        ("double precision", "s", ["infinity", "nan"], ["-infinity"]),
-        ("real", "s", ["infinity", "nan"], ["-infinity"]),
-        ("numeric", "ms", ["infinity", "nan"], ["-infinity"]),
-        ("bigint", "s", ["9223372036854775807"], ["-9223372036854775808"]),
-        ("integer", "s", ["2147483647"], ["-2147483648"]),
-        ("smallint", "s", [], ["-32768", "32767"]),
-    ],
-)
+@each_end_of_time
 @pytest.mark.parametrize("comparison", ["<", "<="])
 def test_the_ends_of_time_are_on_their_side_and_null_is_on_neither(
     tx: Connection, comparison: str, kind: str, unit: str | None, stay: list[str], go: list[str]
@@ -1519,6 +1506,32 @@ def test_a_trigger_on_delete_of_one_partition_stops_the_sweep(
     )
 
 
+LOCKED_PARTS = """
+    select class.relname::text
+    from pg_locks as held
+    join pg_class as class on class.oid = held.relation
+    where held.pid = pg_backend_pid()
+      and class.relname ~ '^t_' and class.relkind = 'r'
+    order by 1
+"""
+
+
+@pytest.mark.parametrize("why", ["swept", "switched off", "serializable"])
+def test_other_partitions_are_locked_by_an_insert_only_where_it_sweeps(
+    db: Connection, why: str
+) -> None:
+    """A lock lasts until the transaction ends, and keeps who detaches old partitions waiting."""
+    execute(db, BY_TIME_WITH_DEFAULT)
+    attach(db)
+    configure(db, f"enabled => {why != 'switched off'}")
+    level = "serializable" if why == "serializable" else "read committed"
+    execute(db, f"begin isolation level {level}")
+    insert(db, "new", LIVE)
+    locked = column(db, LOCKED_PARTS)
+    execute(db, "rollback")
+    assert (len(locked) > 1) == (why == "swept")
+
+
 def test_a_trigger_on_insert_and_update_of_a_partition_does_not(tx: Connection) -> None:
     execute(tx, BY_TIME_WITH_DEFAULT)
     attach(tx)
@@ -1892,6 +1905,24 @@ def test_a_subscriber_follows_its_publisher_and_sweeps_nothing_of_its_own(logica
         end_rests(there, "t")
         insert(there, "local")
         assert left(there, "local and dead") == 0
+
+
+def test_a_server_whose_transactions_are_stricter_is_named_last(logical: Server) -> None:
+    with psycopg.connect(logical.url(), autocommit=True) as admin:
+        execute(admin, "create database strict template template0")
+        url = logical.url("strict")
+        migrate(url)
+        execute(admin, "alter system set default_transaction_isolation = 'serializable'")
+        execute(admin, "alter database strict set default_transaction_isolation to 'serializable'")
+        execute(admin, "create role zoe")
+        execute(admin, "alter role zoe set default_transaction_isolation to 'repeatable read'")
+        execute(admin, "select pg_reload_conf()")
+    with psycopg.connect(url, autocommit=True, user="postgres") as db:
+        named = scalar(db, "select maintenance.strict_defaults()")
+        assert named == ["database strict", "role zoe"]  # a session of it has the database's
+        execute(db, "alter database strict reset default_transaction_isolation")
+    with psycopg.connect(url, autocommit=True) as db:
+        assert scalar(db, "select maintenance.strict_defaults()") == ["role zoe", "this server"]
 
 
 # An insert never waits

@@ -538,6 +538,17 @@ def test_a_subscriber_leaves_sweeping_to_its_publisher(tx: Connection) -> None:
     assert names(tx) == ["new", "old"]
 
 
+@pytest.mark.parametrize("part", ["token", "first_part", "second_part", "leaf"])
+def test_a_subscriber_to_a_partition_does_so_too(tx: Connection, part: str) -> None:
+    a_partitioned_policy(tx)
+    attach(tx)
+    subscribe(tx, part)
+    assert [how for how, _ in state(tx)] == ["idle"]
+    put_quietly(tx, "old")
+    put(tx, "new", expires=LIVE)
+    assert names(tx) == ["new", "old"]
+
+
 def test_a_subscription_to_another_table_does_not_matter(tx: Connection) -> None:
     a_policy(tx)
     a_table(tx, "other")

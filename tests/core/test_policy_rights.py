@@ -220,7 +220,7 @@ def test_an_operator_attests_backups_under_its_own_name(
 
 MONITORS = {
     "preview", "plan_policy", "forecast", "is_alive",
-    "find_sweep_faults", "find_sweep_risks", "strict_defaults",
+    "find_sweep_faults", "find_sweep_risks",
 }  # fmt: skip
 OPERATORS = MONITORS | {
     "run_policy", "run_operations", "drive_step", "next_transaction", "purge_batch", "stop_run",

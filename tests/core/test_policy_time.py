@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.conftest import scalar
-from tests.core.policies import purge, register, run
+from tests.core.policies import each_end_of_time, purge, register, run
 from tests.statements import column, execute, rows
 
 if TYPE_CHECKING:
@@ -111,19 +111,7 @@ def test_the_same_rows_go_in_every_session_and_the_boundary_is_exact(
     assert column(tx, "select id from public.t order by id") == [-1, *expected]
 
 
-@pytest.mark.parametrize(
-    ("kind", "unit", "stay", "go"),
-    [
-        ("timestamptz", None, ["infinity"], ["-infinity"]),
-        ("timestamp", None, ["infinity"], ["-infinity"]),
-        ("date", None, ["infinity"], ["-infinity"]),
-        ("double precision", "s", ["infinity", "nan"], ["-infinity"]),
-        ("numeric", "ms", ["infinity", "nan"], ["-infinity"]),
-        ("bigint", "s", ["9223372036854775807"], ["-9223372036854775808"]),
-        ("integer", "s", ["2147483647"], ["-2147483648"]),
-        ("smallint", "s", [], ["-32768", "32767"]),
-    ],
-)
+@each_end_of_time
 @pytest.mark.parametrize("comparison", ["<", "<="])
 def test_the_ends_of_time_are_on_their_side_and_null_is_on_neither(
     tx: Connection, comparison: str, kind: str, unit: str | None, stay: list[str], go: list[str]

@@ -4,6 +4,7 @@ create or replace function maintenance.find_sweep_risks(policy maintenance.polic
 returns table (risk text, message text)
 language sql
 stable
+security definer  -- monitors may see how a sweep stands
 set search_path = pg_catalog, pg_temp
 as $function$
     -- What nobody can choose twice cannot be chosen while the row that has it is being removed.
@@ -73,8 +74,8 @@ as $function$
         'nothing is swept here: the table is replicated from a publisher, which sweeps it there'
     where exists (
         select
-        from pg_catalog.pg_subscription_rel as replicated
-        where replicated.srrelid = (policy).relation
+        from maintenance.parts_of((policy).relation) as part (oid)
+        join pg_catalog.pg_subscription_rel as replicated on replicated.srrelid = part.oid
     )
 
     union all

@@ -53,6 +53,13 @@ begin
             select
             from pg_catalog.pg_subscription_rel as replicated
             where replicated.srrelid = open_sweep.relation
+        )
+        and not (
+            class.relkind = 'p' and exists (
+                select
+                from maintenance.parts_of(open_sweep.relation) as part (oid)
+                join pg_catalog.pg_subscription_rel as replicated on replicated.srrelid = part.oid
+            )
         ),
         pg_sequence_last_value(sweep.pace),
         class.relowner,

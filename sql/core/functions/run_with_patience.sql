@@ -9,7 +9,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
 begin
-    for v_try in 1..50 loop
+    for v_try in 1..42 loop
         begin
             perform maintenance.run_as_owner(relation, statement, answers => false);
             return;

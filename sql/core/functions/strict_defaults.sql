@@ -7,7 +7,6 @@ create or replace function maintenance.strict_defaults()
 returns text[]
 language sql
 stable
-security definer  -- the settings of roles are in a catalog that few may read
 set search_path = pg_catalog, pg_temp
 as $function$
     select array(

@@ -122,7 +122,6 @@ $template$;
     v_named text := 'target.ctid = any (array({{taken}}))';
     v_is_partitioned boolean;
     v_key name[] := maintenance.primary_key_of(policy.relation);
-    v_row text;
     v_templates jsonb;
     v_texts jsonb;
 begin
@@ -130,8 +129,6 @@ begin
     into v_is_partitioned
     from pg_catalog.pg_class as class
     where class.oid = policy.relation;
-
-    v_row := array_to_string(array(select format('%I', one) from unnest(v_key) as one), ', ');
 
     if at_once then
         v_resting := $template${{bounds}}        perform
@@ -170,6 +167,14 @@ $template$;
 
     if v_is_partitioned then
         v_locking := $template$
+        -- Asked before the partitions are locked, and again when they are.
+        if maintenance.open_sweep(
+            {{policy}}, tg_relid, {{named}}::regclass, current_user, rests => true
+        ) is null then
+            perform set_config('lock_timeout', v_patience, true);
+            return null;
+        end if;
+
         execute (
             with recursive part (relid) as (
                 select {{named}}::regclass::oid
@@ -288,6 +293,7 @@ $template$;
     ),
     key as (
         select
+            string_agg(format('%I', key.name), ', ' order by key.number) as row,
             string_agg(format('target.%I', key.name), ', ' order by key.number) as target,
             string_agg(
                 format('target.%I as named_%s', key.name, key.number), ', ' order by key.number
@@ -330,7 +336,7 @@ $template$;
             (true, 'target', key.target),
             (true, 'as_named', key.named),
             (true, 'names', key.names),
-            (true, 'row', v_row),
+            (true, 'row', key.row),
             (true, 'policy', quote_literal(policy.name)),
             (true, 'memory', quote_literal('maintenance.rest_' || policy.name)),
             (true, 'failure', quote_literal('maintenance.failed_' || policy.name)),
