@@ -56,6 +56,13 @@ comment on column maintenance.insert_sweep.rest is
 comment on column maintenance.insert_sweep.slow is
     'What is a slow sweep, after which the table rests ten times as long as it took.';
 
+comment on constraint insert_sweep_batch_size_check on maintenance.insert_sweep is
+    'batch_size must be between 1 and 10000';
+comment on constraint insert_sweep_rest_check on maintenance.insert_sweep is
+    'rest must be between 0 s and 1 h, in hours, minutes and seconds';
+comment on constraint insert_sweep_slow_check on maintenance.insert_sweep is
+    'slow must be between 1 ms and 1 h, in hours, minutes and seconds';
+
 \ir ../../sql/core/functions/open_sweep.sql
 \ir ../../sql/core/functions/close_sweep.sql
 \ir ../../sql/core/functions/fill_template.sql

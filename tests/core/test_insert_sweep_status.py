@@ -179,10 +179,14 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("enabled", [True, False], ids=["enabled", "disabled"])
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_table_that_cannot_be_swept_is_refused(tx: Connection, wrong: str) -> None:
+def test_a_table_that_cannot_be_swept_is_refused(
+    tx: Connection, wrong: str, *, enabled: bool
+) -> None:
     statement, reason = WRONG[wrong]
     a_policy(tx)
+    execute(tx, "select maintenance.enable_policy('token', %s)", enabled)
     execute(tx, statement)
     assert reason_of(refused(tx, ATTACH)) == reason
     assert policy_status(tx) == "none"

@@ -21,6 +21,11 @@ SETTINGS = (
     "select enabled, batch_size, rest::text, slow::text from maintenance.insert_sweep"
     f" where relation = '{TABLE}'::regclass"
 )
+MEANT = {
+    "insert_sweep_batch_size_check": "batch_size must be between 1 and 10000",
+    "insert_sweep_rest_check": "rest must be between 0 s and 1 h, in hours, minutes and seconds",
+    "insert_sweep_slow_check": "slow must be between 1 ms and 1 h, in hours, minutes and seconds",
+}
 DEFAULTS = (True, 100, "00:00:00.05", "01:00:00")  # the last is what tests begin with
 
 
@@ -96,6 +101,8 @@ def test_it_refuses_sizes_and_rests_that_cannot_be_meant(
     with pytest.raises(errors.CheckViolation) as refusal, tx.transaction():
         configure(tx, f", {arguments}")
     assert refusal.value.diag.constraint_name == constraint
+    assert refusal.value.diag.message_primary == MEANT[constraint]
+    assert refusal.value.diag.message_hint == "Nothing was changed."
     assert rows(tx, SETTINGS) == [DEFAULTS]
 
 

@@ -6,19 +6,39 @@ returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $trigger$
+declare
+    v_sweep maintenance.insert_sweep;
+    v_policy maintenance.policy;
+    v_fits boolean;
+    v_can_fit boolean;
 begin
-    if not exists (
-        select
-        from maintenance.insert_sweep as sweep
-        where sweep.policy = new.policy
-    ) then
+    select sweep.*
+    into v_sweep
+    from maintenance.insert_sweep as sweep
+    where sweep.policy = new.policy;
+
+    if not found then
         return null;
     end if;
 
     if new.event = 'removed' then
         perform maintenance.remove_sweep(new.policy);
+        return null;
+    end if;
+
+    v_policy := maintenance.read_policy(new.policy);
+
+    select count(*) = 0, count(*) filter (where wrong.of_policy) = 0
+    into v_fits, v_can_fit
+    from maintenance.find_sweep_errors(v_policy, v_sweep.at_once) as wrong;
+
+    -- The policy of a table that is not fit any more can be switched off all the same.
+    if not v_fits and v_can_fit and not v_policy.is_enabled then
+        update maintenance.insert_sweep as sweep
+        set policy_enabled = false
+        where sweep.policy = new.policy;
     else
-        perform maintenance.install_sweep(maintenance.read_policy(new.policy));
+        perform maintenance.install_sweep(v_policy);
     end if;
 
     return null;

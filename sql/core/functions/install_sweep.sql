@@ -14,7 +14,6 @@ declare
     v_body text;
     v_function text := format('maintenance.%I()', 'sweep_' || policy.name);
     v_errors text[];
-    v_refuses boolean;
     v_stray record;
 begin
     update maintenance.insert_sweep as sweep
@@ -36,14 +35,12 @@ begin
     returning sweep.*
     into strict v_sweep;
 
-    -- The policy of a table that is not fit any more can be switched off all the same.
-    select coalesce(array_agg(wrong.message), '{}'), policy.is_enabled or bool_or(wrong.of_policy)
-    into v_errors, v_refuses
-    from maintenance.find_sweep_errors(policy, v_sweep.at_once) as wrong;
+    v_errors := array(
+        select wrong.message
+        from maintenance.find_sweep_errors(policy, v_sweep.at_once) as wrong
+    );
 
-    if cardinality(v_errors) > 0 and not v_refuses then
-        return;
-    elsif cardinality(v_errors) > 0 then
+    if cardinality(v_errors) > 0 then
         raise exception using
             errcode = 'invalid_parameter_value',
             message = format(

@@ -12,6 +12,8 @@ language plpgsql
 security definer  -- nobody writes the settings but functions that ask who calls
 set search_path = pg_catalog, pg_temp
 as $function$
+declare
+    v_constraint text;
 begin
     perform maintenance.assert_sweeps(set_insert_sweep.policy);
 
@@ -22,6 +24,19 @@ begin
         rest = coalesce(set_insert_sweep.rest, sweep.rest),
         slow = coalesce(set_insert_sweep.slow, sweep.slow)
     where sweep.policy = set_insert_sweep.policy;
+exception
+    when check_violation then
+        get stacked diagnostics v_constraint = constraint_name;
+        raise exception using
+            errcode = 'check_violation',
+            constraint = v_constraint,
+            message = (
+                select obj_description(checked.oid, 'pg_constraint')
+                from pg_catalog.pg_constraint as checked
+                where checked.conname = v_constraint
+                  and checked.conrelid = 'maintenance.insert_sweep'::regclass
+            ),
+            hint = 'Nothing was changed.';
 end;
 $function$;
 
