@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from runner.migrate import migrate
 from tests.statements import execute, rows
 
 if TYPE_CHECKING:
@@ -104,6 +105,12 @@ def test_it_refuses_sizes_and_rests_that_cannot_be_meant(
     assert refusal.value.diag.message_primary == MEANT[constraint]
     assert refusal.value.diag.message_hint == "Nothing was changed."
     assert rows(tx, SETTINGS) == [DEFAULTS]
+
+
+def test_what_ships_is_what_the_guide_says(empty: str) -> None:
+    migrate(empty)
+    with psycopg.connect(empty) as db:
+        assert rows(db, SETTINGS) == [(True, 100, "00:00:00.05", "00:00:00.02")]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ as $function$
         select strict.who
         from (
             select
-                1 as place,
                 coalesce(
                     nullif(
                         concat_ws(
@@ -41,13 +40,13 @@ as $function$
               )
 
             union all
-            select 2, 'this server'
+            select 'this server'
             from pg_catalog.pg_settings as setting
             where setting.name = 'default_transaction_isolation'
               and setting.source in ('configuration file', 'command line', 'environment variable')
               and setting.setting in ('repeatable read', 'serializable')
         ) as strict
-        order by strict.place, strict.who
+        order by strict.who
     );
 $function$;
 

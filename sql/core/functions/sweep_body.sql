@@ -41,11 +41,11 @@ declare
         get diagnostics v_context = pg_context;
 
         -- An insert that a trigger or a function makes may belong to a command on the very rows
-        -- that would go.
+        -- that would go. MERGE says update or delete as well.
         if pg_trigger_depth() > 1
            or (
                v_context ~ '\n'
-               and concat_ws(' ', v_context, current_query()) ~* '\m(update|delete|merge)\M'
+               and concat_ws(' ', v_context, current_query()) ~* '\m(update|delete)\M'
            )
            or current_setting({{failure}}, true) collate "C"
                > (date_part('epoch', clock_timestamp()) * 1000)::bigint::text
