@@ -16,7 +16,7 @@ drop function maintenance.install_sweep(maintenance.policy);
 drop function maintenance.run_with_patience(regclass, text);
 drop function maintenance.has_sweep_trigger(maintenance.insert_sweep);
 drop function maintenance.find_sweep_risks(maintenance.policy);
-drop function maintenance.strict_defaults();
+drop function maintenance.strict_defaults(regclass);
 drop function maintenance.find_sweep_errors(maintenance.policy, boolean);
 drop function maintenance.sweep_body(maintenance.policy, boolean);
 drop function maintenance.fill_template(text, jsonb);

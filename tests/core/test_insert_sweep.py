@@ -1914,15 +1914,18 @@ def test_a_server_whose_transactions_are_stricter_is_named_last(logical: Server)
         migrate(url)
         execute(admin, "alter system set default_transaction_isolation = 'serializable'")
         execute(admin, "alter database strict set default_transaction_isolation to 'serializable'")
-        execute(admin, "create role zoe")
+        execute(admin, "create role zoe superuser")
         execute(admin, "alter role zoe set default_transaction_isolation to 'repeatable read'")
         execute(admin, "select pg_reload_conf()")
     with psycopg.connect(url, autocommit=True, user="postgres") as db:
-        named = scalar(db, "select maintenance.strict_defaults()")
+        named = scalar(db, "select maintenance.strict_defaults('public.users')")
         assert named == ["database strict", "role zoe"]  # a session of it has the database's
         execute(db, "alter database strict reset default_transaction_isolation")
     with psycopg.connect(url, autocommit=True) as db:
-        assert scalar(db, "select maintenance.strict_defaults()") == ["role zoe", "this server"]
+        assert scalar(db, "select maintenance.strict_defaults('public.users')") == [
+            "role zoe",
+            "this server",
+        ]
 
 
 # An insert never waits

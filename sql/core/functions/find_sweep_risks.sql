@@ -44,8 +44,8 @@ as $function$
     select
         'isolation',
         'nothing is swept where transactions are stricter than read committed, which is the '
-        'default for ' || array_to_string(maintenance.strict_defaults(), ', ')
-    where cardinality(maintenance.strict_defaults()) > 0
+        'default for ' || array_to_string(maintenance.strict_defaults((policy).relation), ', ')
+    where cardinality(maintenance.strict_defaults((policy).relation)) > 0
 
     union all
     select

@@ -1,9 +1,10 @@
--- Names for whom transactions are stricter than READ COMMITTED unless they say otherwise.
+-- Names for whom, of those who may insert into a table, transactions are stricter than READ
+-- COMMITTED unless they say otherwise.
 --
 -- The setting of a role in a database goes before that of the role, that of the database and the
 -- server's. What a client sets in its own session or connection string cannot be seen from here.
 
-create or replace function maintenance.strict_defaults()
+create or replace function maintenance.strict_defaults(relation regclass)
 returns text[]
 language sql
 stable
@@ -34,6 +35,10 @@ as $function$
             where setting.setdatabase in (
                 0, (select oid from pg_catalog.pg_database where datname = current_database())
             )
+              and (
+                  setting.setrole = 0
+                  or has_table_privilege(setting.setrole, strict_defaults.relation, 'insert')
+              )
               and lower(configured.text) in (
                   'default_transaction_isolation=repeatable read',
                   'default_transaction_isolation=serializable'
@@ -50,7 +55,7 @@ as $function$
     );
 $function$;
 
-revoke all on function maintenance.strict_defaults() from public;
+revoke all on function maintenance.strict_defaults(regclass) from public;
 
-comment on function maintenance.strict_defaults() is
+comment on function maintenance.strict_defaults(regclass) is
     'List the roles and databases whose transactions sweep nothing, for their isolation level.';
