@@ -130,13 +130,37 @@ def scrubbed(text: str, url: str) -> str:
     return " ".join(text.split())
 
 
-def pooled(url: str) -> bool:
-    """Whether ``url`` leads to a connection pooler, as far as its host and port tell."""
+def refuse_pooler_url(url: str) -> None:
+    """Raise RunnerError (usage) for a URL whose host or port is that of a connection pooler."""
     parameters = conninfo_to_dict(url)
-    host = str(parameters.get("host") or "")
-    return any("-pooler." in name for name in host.split(",")) or "6543" in str(
-        parameters.get("port") or ""
-    ).split(",")
+    hosts = str(parameters.get("host") or "").split(",")
+    ports = str(parameters.get("port") or "").split(",")
+    if any("-pooler." in host for host in hosts) or "6543" in ports:
+        raise RunnerError(
+            "this URL leads to a connection pooler",
+            detail="A pooler hands each transaction to another session, and locks with it.",
+            hint="Use the direct URL of the database: on Neon, the host without -pooler.",
+            code=Exit.USAGE,
+        )
+
+
+def refuse_pooler(connection: psycopg.Connection, url: str) -> None:
+    """Raise RunnerError (usage) for a pooler that hides behind an ordinary address.
+
+    Two clients, one server session: comparing the process that a client is told would be wrong,
+    since some proxies invent it.
+    """
+    with connect(url, program="runner (second connection)") as other:
+        one, two = (
+            session.execute("select pg_backend_pid(), pg_postmaster_start_time()").fetchone()
+            for session in (connection, other)
+        )
+    if one == two:
+        raise RunnerError(
+            "this URL leads to a connection pooler: two connections share one session",
+            hint="Use the direct URL of the database.",
+            code=Exit.USAGE,
+        )
 
 
 @contextmanager

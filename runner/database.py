@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 from psycopg import errors
 from psycopg.rows import class_row
 
-from runner.connection import literal
+from runner.connection import connect, literal
 from runner.errors import Exit, RunnerError
 from runner.resources import query
 
@@ -153,3 +155,40 @@ def changed(state: State, known: dict[str, Script]) -> list[str]:
         for row in state.applied
         if row.migration_id in known and known[row.migration_id].checksum != row.checksum
     ]
+
+
+@contextmanager
+def installed(url: str, *, program: str, read_only: bool = False) -> Generator[Connection]:
+    """Open a connection to a database that has the core, for commands that use it.
+
+    Raises RunnerError where the schema is missing, or older than what the command calls, and where
+    the role may not call it.
+    """
+    with connect(url, program=program, read_only=read_only) as connection:
+        database = connection.info.dbname
+        row = connection.execute(
+            "select pg_catalog.obj_description(to_regnamespace('maintenance'), 'pg_namespace')"
+        ).fetchone()
+        if row is None or not (row[0] or "").startswith(MARKER):
+            raise RunnerError(
+                f"{database} has nothing of pg-maintenance", hint="Run `runner migrate` first."
+            )
+        try:
+            yield connection
+        except (errors.UndefinedFunction, errors.UndefinedTable, errors.UndefinedColumn) as error:
+            message = error.diag.message_primary or ""
+            if "maintenance." not in message:
+                raise
+            raise RunnerError(
+                f"{database} has an older pg-maintenance than this runner",
+                detail=message,
+                hint="Run `runner migrate`; `runner status` says what is pending.",
+            ) from None
+        except errors.InsufficientPrivilege as error:
+            role = connection.info.user
+            raise RunnerError(
+                f"role {role} may not do this: {error.diag.message_primary}",
+                detail=error.diag.message_detail,
+                hint=error.diag.message_hint
+                or "The owner of schema maintenance may grant it: `runner grants`.",
+            ) from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from runner.connection import SESSION, connect, literal, pooled
+from runner.connection import SESSION, connect, literal, refuse_pooler, refuse_pooler_url
 from runner.database import MissingIndex, State, changed, read_state, refuse_newer
 from runner.errors import Exit, RunnerError
 from runner.ledger import Ledger, ordered
@@ -68,13 +68,7 @@ def migrate(
     RunnerError (refused), with nothing changed, where the database is not fit for it, and Stopped
     between two scripts when the terms say so.
     """
-    if pooled(url):
-        raise RunnerError(
-            "this URL leads to a connection pooler",
-            detail="A pooler hands each transaction to another session, and locks with it.",
-            hint="Use the direct URL of the database: on Neon, the host without -pooler.",
-            code=Exit.USAGE,
-        )
+    refuse_pooler_url(url)
     if dry_run:
         with connect(url, program="runner migrate", read_only=True) as connection:
             state = read_state(connection)
@@ -89,7 +83,7 @@ def migrate(
             dry_run=True,
         )
     with connect(url, program="runner migrate") as connection:
-        _refuse_pooler(connection, url)
+        refuse_pooler(connection, url)
         with migration_lock(connection, terms):
             state = read_state(connection)
             connection.execute(literal(SESSION))
@@ -281,18 +275,3 @@ def _build_indexes(connection: Connection, url: str, terms: Terms) -> list[str]:
         with_retries(connection, url, f"index {index.name}", build(index), terms)
         terms.say(f"built index {index.name}")
     return [index.name for index in missing]
-
-
-def _refuse_pooler(connection: Connection, url: str) -> None:
-    """Refuse a pooler that hides behind an ordinary address: two clients, one server session."""
-    with connect(url, program="runner migrate (second connection)") as other:
-        one, two = (
-            session.execute("select pg_backend_pid(), pg_postmaster_start_time()").fetchone()
-            for session in (connection, other)
-        )
-    if one == two:
-        raise RunnerError(
-            "this URL leads to a connection pooler: two connections share one session",
-            hint="Use the direct URL of the database.",
-            code=Exit.USAGE,
-        )

@@ -132,3 +132,19 @@ def database(screen: Screen, settings: Settings, *, embedded: bool, may_start: b
         raise RunnerError("the embedded server is not running", hint="Start it: `runner db start`.")
     screen.note(f"using the embedded server in {server.folder}")
     return server.url()
+
+
+def confirm(screen: Screen, question: str, *, refusal: str) -> None:
+    """Go on only with a yes. Off a terminal, and where the answer is JSON, nobody can be asked.
+
+    ``refusal`` says what was not confirmed. Raises RunnerError (refused).
+    """
+    if screen.is_json or sys.stdin is None or not sys.stdin.isatty():
+        raise RunnerError(
+            f"{refusal} was not confirmed",
+            detail="Nothing was changed.",
+            hint="Say --yes.",
+            code=Exit.REFUSED,
+        )
+    if not typer.confirm(question, err=True):
+        raise RunnerError("not confirmed", detail="Nothing was changed.", code=Exit.REFUSED)

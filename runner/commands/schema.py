@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +16,7 @@ from runner.commands.options import (
     Verbose,
     Yes,
     answering,
+    confirm,
     database,
     settings_for,
 )
@@ -159,15 +159,11 @@ def _confirm(screen: Screen, plan: RollbackPlan, *, dumps: bool) -> None:
         screen.ask("a dump is taken first" if dumps else "NO DUMP is taken")
     else:
         screen.ask("no row of the application would be lost")
-    if screen.is_json or sys.stdin is None or not sys.stdin.isatty():
-        raise RunnerError(
-            f"rolling back {len(plan.scripts)} migrations of {plan.database} was not confirmed",
-            detail="Nothing was changed.",
-            hint="Say --yes.",
-            code=Exit.REFUSED,
-        )
-    if not typer.confirm(f"Roll back in database {plan.database}?", err=True):
-        raise RunnerError("not confirmed", detail="Nothing was changed.", code=Exit.REFUSED)
+    confirm(
+        screen,
+        f"Roll back in database {plan.database}?",
+        refusal=f"rolling back {len(plan.scripts)} migrations of {plan.database}",
+    )
 
 
 def status(

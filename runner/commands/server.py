@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
@@ -17,9 +16,9 @@ from runner.commands.options import (
     Verbose,
     Yes,
     answering,
+    confirm,
     settings_for,
 )
-from runner.errors import Exit, RunnerError
 from runner.screen import Output
 
 db = typer.Typer(help="Start, stop or reset the embedded server.")
@@ -69,13 +68,8 @@ def reset(
         from runner import api
 
         server = api.embedded_server()
-        if not yes and (screen.is_json or not _agreed(f"Delete {server.data}?")):
-            raise RunnerError(
-                "deleting the embedded server's data was not confirmed",
-                detail="Nothing was changed.",
-                hint="Say --yes.",
-                code=Exit.REFUSED,
-            )
+        if not yes:
+            confirm(screen, f"Delete {server.data}?", refusal="deleting the embedded server's data")
         server.reset()
         screen.say("deleted")
         screen.document({"running": False, "deleted": str(server.data)})
@@ -130,7 +124,3 @@ def psql(
             program = find("psql")
         words, environ = command(program, target, *(arguments or []))
         os.execve(program, words, environ)  # noqa: S606
-
-
-def _agreed(question: str) -> bool:
-    return sys.stdin.isatty() and typer.confirm(question, err=True)
