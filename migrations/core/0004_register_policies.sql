@@ -249,7 +249,29 @@ comment on column maintenance.lease.step is 'The step, in maintenance.run_step; 
 comment on column maintenance.lease.owner_pid is 'Process of the session that holds it.';
 comment on column maintenance.lease.owner_start is 'When that session began: pids come again.';
 
+create table maintenance.pause (
+    is_single boolean constraint pause_pkey primary key default true
+        constraint pause_is_single_check check (is_single),
+    reason text,
+    until timestamptz,
+    paused_by name not null,
+    paused_at timestamptz not null default now()
+);
+
+revoke all on table maintenance.pause from public;
+
+comment on table maintenance.pause is
+    'While it has a row, nothing runs in this database. Written by pause_runs and resume_runs.';
+comment on column maintenance.pause.is_single is 'There is one row at most.';
+comment on column maintenance.pause.reason is 'Why it was paused.';
+comment on column maintenance.pause.until is 'When the pause ends by itself; null: it does not.';
+comment on column maintenance.pause.paused_by is 'Who paused it.';
+comment on column maintenance.pause.paused_at is 'When.';
+
 \ir ../../sql/core/functions/caller.sql
+\ir ../../sql/core/functions/pause_reason.sql
+\ir ../../sql/core/functions/pause_runs.sql
+\ir ../../sql/core/functions/resume_runs.sql
 \ir ../../sql/core/functions/assert_adopted.sql
 \ir ../../sql/core/functions/adopt_clone.sql
 \ir ../../sql/core/functions/assert_owner.sql

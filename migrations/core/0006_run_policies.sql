@@ -57,11 +57,12 @@ create table maintenance.run_step (
     batches bigint not null default 0,
     longest_batch interval not null default '0 s',
     left_over bigint,
+    remaining jsonb,
     exit_reason text
         constraint run_step_exit_reason_check check (
             exit_reason in (
-                'exhausted', 'nothing_to_do', 'budget', 'stopped', 'disabled', 'lease_held',
-                'guard', 'incomplete', 'error', 'interrupted'
+                'exhausted', 'nothing_to_do', 'budget', 'stopped', 'paused', 'disabled',
+                'lease_held', 'guard', 'incomplete', 'error', 'interrupted'
             )
         ),
     sqlstate text,
@@ -104,6 +105,8 @@ comment on column maintenance.run_step.batches is 'How many batches it took.';
 comment on column maintenance.run_step.longest_batch is 'How long the longest held its locks.';
 comment on column maintenance.run_step.left_over is
     'Eligible rows that were seen and left, since others held them.';
+comment on column maintenance.run_step.remaining is
+    'Cursors of what it came not to, for want of time; the next step begins with them.';
 comment on column maintenance.run_step.exit_reason is 'Why it ended.';
 comment on column maintenance.run_step.sqlstate is 'Code of the error.';
 comment on column maintenance.run_step.message is 'The error, or more on the reason.';
@@ -123,11 +126,14 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/functions/remove_batch.sql
 \ir ../../sql/core/functions/assert_may_run.sql
 \ir ../../sql/core/functions/purge_batch.sql
+\ir ../../sql/core/functions/key_edges.sql
+\ir ../../sql/core/functions/join_parts.sql
 \ir ../../sql/core/functions/sign_token.sql
 \ir ../../sql/core/functions/shortest_retention.sql
 \ir ../../sql/core/functions/judge_run.sql
 \ir ../../sql/core/functions/open_run.sql
 \ir ../../sql/core/functions/open_step.sql
+\ir ../../sql/core/functions/split_step.sql
 \ir ../../sql/core/functions/run_batch.sql
 \ir ../../sql/core/functions/close_step.sql
 \ir ../../sql/core/functions/close_run.sql
@@ -142,6 +148,8 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/functions/forecast.sql
 \ir ../../sql/core/functions/plan_policy.sql
 \ir ../../sql/core/functions/preview.sql
+\ir ../../sql/core/functions/load_signals.sql
+\ir ../../sql/core/functions/vacuum_command.sql
 \ir ../../sql/core/views/run_history.sql
 \ir ../../sql/core/views/policy_status.sql
 \ir ../../sql/core/functions/grant_operator.sql

@@ -39,8 +39,12 @@ drop function maintenance.take_turn(text);
 drop function maintenance.assert_owner(oid);
 drop function maintenance.adopt_clone();
 drop function maintenance.assert_adopted();
+drop function maintenance.resume_runs();
+drop function maintenance.pause_runs(text, timestamptz);
+drop function maintenance.pause_reason();
 drop function maintenance.caller();
 
+drop table maintenance.pause;
 drop table maintenance.lease;
 drop table maintenance.backup_attestation;
 drop table maintenance.policy_change;

@@ -1,4 +1,5 @@
--- Refuses to act where a policy must not: in a copy, switched off, too early, at another level.
+-- Refuses to act where a policy must not: in a copy, paused, switched off, too early, at another
+-- level.
 
 create or replace function maintenance.assert_may_run(
     policy maintenance.policy,
@@ -11,6 +12,13 @@ set search_path = pg_catalog, pg_temp
 as $function$
 begin
     perform maintenance.assert_adopted();
+
+    if maintenance.pause_reason() is not null then
+        raise exception using
+            errcode = 'object_not_in_prerequisite_state',
+            message = format('housekeeping is %s', maintenance.pause_reason()),
+            hint = 'select maintenance.resume_runs() ends the pause.';
+    end if;
 
     if not policy.is_enabled then
         raise exception using

@@ -1,11 +1,14 @@
 -- Closes a step in the log, and gives its lease back. A step that lost its lease stays as it is.
+--
+-- remaining are the cursors of what it came not to: the next step begins there (see open_step).
 
 create or replace function maintenance.close_step(
     step bigint,
     token bigint,
     exit_reason text,
     message text default null,
-    sqlstate text default null
+    sqlstate text default null,
+    remaining jsonb default null
 )
 returns void
 language plpgsql
@@ -37,6 +40,12 @@ begin
         exit_reason = exit_reason,
         message = message,
         sqlstate = sqlstate,
+        remaining = (
+            select jsonb_agg('{"part": "rest"}' || part.value)
+            from jsonb_array_elements(remaining) as part
+            where exit_reason in ('budget', 'stopped')
+              and jsonb_typeof(part.value) = 'object'
+        ),
         bytes = (
             select (
                 closing.removed * sum(class.relpages) * current_setting('block_size')::bigint
@@ -51,7 +60,7 @@ begin
 end;
 $function$;
 
-revoke all on function maintenance.close_step(bigint, bigint, text, text, text) from public;
+revoke all on function maintenance.close_step(bigint, bigint, text, text, text, jsonb) from public;
 
-comment on function maintenance.close_step(bigint, bigint, text, text, text) is
+comment on function maintenance.close_step(bigint, bigint, text, text, text, jsonb) is
     'Close a step in the log with the reason why it ended, and give its lease back.';

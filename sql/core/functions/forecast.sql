@@ -28,7 +28,11 @@ as $function$
         from maintenance.run_step as step
         where step.policy = forecast.policy
           and step.ended_at > clock_timestamp() - interval '30 days'
-          and step.exit_reason not in ('lease_held', 'disabled', 'interrupted')
+          and step.exit_reason not in ('lease_held', 'disabled', 'paused', 'interrupted')
+          and (  -- what ended before it was judged says nothing
+              coalesce(step.eligible, step.bound) is not null
+              or step.exit_reason in ('exhausted', 'nothing_to_do', 'incomplete')
+          )
     ),
     summed as (
         select

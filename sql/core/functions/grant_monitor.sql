@@ -11,8 +11,8 @@ begin
     execute format('grant usage on schema maintenance to %I', grant_monitor.role);
     execute format(
         'grant select on maintenance.policy, maintenance.policy_override, '
-        'maintenance.policy_change, maintenance.backup_attestation, maintenance.lease, '
-        'maintenance.run, maintenance.run_step, maintenance.run_history, '
+        'maintenance.policy_change, maintenance.pause, maintenance.backup_attestation, '
+        'maintenance.lease, maintenance.run, maintenance.run_step, maintenance.run_history, '
         'maintenance.policy_status, maintenance.insert_sweep, '
         'maintenance.insert_sweep_status, maintenance.table_sizes, maintenance.index_usage, '
         'maintenance.required_index, maintenance.missing_indexes to %I',
@@ -23,6 +23,7 @@ begin
         'maintenance.plan_policy(text, boolean), maintenance.forecast(text), '
         'maintenance.find_sweep_faults(text), '
         'maintenance.find_sweep_risks(maintenance.policy), '
+        'maintenance.pause_reason(), maintenance.load_signals(integer[], interval, interval), '
         'maintenance.is_alive(integer, timestamptz, timestamptz) to %I',
         grant_monitor.role
     );

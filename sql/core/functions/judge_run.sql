@@ -66,6 +66,7 @@ begin
             moment := to_timestamp(v_token[2]::bigint / 1000000)
                 + v_token[2]::bigint % 1000000 * interval '1 microsecond';
             bound := v_token[3]::bigint;
+            eligible := bound * 10 / 11;  -- what was counted, since the bound is a tenth over it
         end if;
         return;
     end if;

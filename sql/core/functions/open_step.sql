@@ -3,6 +3,10 @@
 -- What keeps it from running is logged as well: exit_reason says what. Else the step is open, and
 -- its token is what run_batch and close_step ask for. Taking over the lease of a session that is
 -- gone waits for the batch that its ghost may still be in, since that one holds the row.
+--
+-- eligible is an estimate, allowed what the limits leave, null without one. resume are the parts
+-- that the last step of the policy came not to, for want of time: they come first, or else runs
+-- that are always too short would tend the beginning of the table, and never its end.
 
 create or replace function maintenance.open_step(
     run bigint,
@@ -13,7 +17,10 @@ create or replace function maintenance.open_step(
     out step bigint,
     out token bigint,
     out exit_reason text,
-    out message text
+    out message text,
+    out eligible bigint,
+    out allowed bigint,
+    out resume jsonb
 )
 language plpgsql
 security definer  -- nobody writes log and leases but functions that say what they write
@@ -27,7 +34,7 @@ declare
     v_verdict text;
     v_moment timestamptz;
     v_bound bigint;
-    v_eligible bigint;
+    v_last maintenance.run_step;
     v_sqlstate text;
 begin
     perform maintenance.assert_adopted();
@@ -48,6 +55,9 @@ begin
     if not v_policy.is_enabled then
         exit_reason := 'disabled';
         message := 'the policy is switched off';
+    elsif maintenance.pause_reason() is not null then
+        exit_reason := 'paused';
+        message := maintenance.pause_reason();
     elsif v_run.is_stop_requested then
         exit_reason := 'stopped';
         message := 'somebody asked the run to stop';
@@ -70,7 +80,7 @@ begin
     else
         begin
             select judged.verdict, judged.reason, judged.moment, judged.bound, judged.eligible
-            into v_verdict, message, v_moment, v_bound, v_eligible
+            into v_verdict, message, v_moment, v_bound, eligible
             from maintenance.judge_run(v_policy, accept) as judged;
 
             if v_verdict not in ('pass', 'accepted') then
@@ -88,6 +98,20 @@ begin
         end;
     end if;
 
+    allowed := least(max_rows, v_policy.max_rows, v_bound);
+
+    select last.*
+    into v_last
+    from maintenance.run_step as last
+    where last.policy = v_policy.name
+      and last.exit_reason in ('exhausted', 'nothing_to_do', 'budget', 'stopped', 'incomplete')
+    order by last.started_at desc
+    limit 1;
+
+    if v_last.version = v_policy.version then
+        resume := v_last.remaining;
+    end if;
+
     insert into maintenance.run_step (
         run, policy, operation, version, relation, moment, age, eligible, max_rows, bound, deadline,
         accepted, started_at, heartbeat_at, ended_at, exit_reason, message,
@@ -101,7 +125,7 @@ begin
         v_policy.relation::text,
         coalesce(v_moment, clock_timestamp()),
         maintenance.shortest_retention(v_policy),
-        v_eligible,
+        eligible,
         least(max_rows, v_policy.max_rows),
         v_bound,
         least(deadline, clock_timestamp() + v_policy.max_duration),

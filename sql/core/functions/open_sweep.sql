@@ -48,6 +48,7 @@ begin
         sweep.rest,
         sweep.enabled
         and sweep.policy_enabled
+        and maintenance.pause_reason() is null
         and current_setting('session_replication_role') <> 'replica'
         and not exists (
             select

@@ -5,6 +5,10 @@
 -- last, three times, with growing pauses between. A cursor along blocks knows the file that it is
 -- about: where a table was rewritten meanwhile, its leaf begins anew. It comes from outside, so a
 -- leaf in it has to be one of the policy's; a partition that was detached is not any more.
+--
+-- A cursor can be of a part of the work: of one leaf up to where another part begins (leaf), or of
+-- what is left of an earlier walk (rest). A part is done when it was walked through; what it noted
+-- is for whoever joins the parts.
 
 create or replace function maintenance.remove_batch(
     policy maintenance.policy,
@@ -65,7 +69,7 @@ begin
            or v_leaf not in (select leaf from maintenance.leaves_of(policy.relation) as leaf)
        )
     then
-        v_cursor := v_cursor - 'leaf'
+        v_cursor := v_cursor - array['leaf', 'until']
             || jsonb_build_object('after', greatest(v_leaf::oid::bigint - 1, 0));
         v_leaf := null;
     end if;
@@ -108,12 +112,13 @@ begin
                 policy.relation,
                 maintenance.policy_statement(
                     policy, 'edge', v_leaf, v_bounds,
-                    maintenance.range_scope(policy, v_branch, v_low, null),
+                    maintenance.range_scope(policy, v_branch, v_low, v_cursor ->> 'until'),
                     v_branch,
                     maintenance.branch_key(policy, v_branch)
                 ),
                 size => least(v_span, remove_batch.size)
             ) #>> '{}';
+            v_high := coalesce(v_high, v_cursor ->> 'until');
 
             -- More rows than a batch have the same key: blocks tell them apart.
             if v_high = v_low then
@@ -123,6 +128,10 @@ begin
                 v_cursor := v_cursor || '{"branch": 0}';
             end if;
         end if;
+    elsif v_cursor ? 'part' then
+        is_done := true;
+        next_cursor := v_cursor;
+        return;
     elsif v_cursor -> 'pass' <> '0' and jsonb_array_length(v_cursor -> 'noted') > 0 then
         v_range := v_cursor #> '{noted,0}';
         v_leaf := (v_range ->> 'leaf')::oid::regclass;
@@ -236,9 +245,9 @@ begin
         end if;
 
         if v_done.outcome <> 'full' then
-            if v_high is not null and (
-                v_branch > 0 or v_high::bigint < (v_cursor ->> 'end')::bigint
-            ) then
+            if v_branch > 0 and v_high is distinct from (v_cursor ->> 'until')
+               or v_branch = 0 and v_high::bigint < (v_cursor ->> 'end')::bigint
+            then
                 v_cursor := v_cursor || jsonb_build_object('at', v_high);
             elsif v_branch between 1 and jsonb_array_length(policy.branches) - 1 then
                 v_cursor := v_cursor || jsonb_build_object(
@@ -264,12 +273,12 @@ begin
     end if;
 
     is_done := not v_cursor ? 'leaf'
-        and (v_cursor -> 'noted') || (v_cursor -> 'again') = '[]'
-        and not exists (
+        and (v_cursor ? 'part' or (v_cursor -> 'noted') || (v_cursor -> 'again') = '[]')
+        and ((v_cursor ->> 'part') is not distinct from 'leaf' or not exists (
             select
             from maintenance.leaves_of(policy.relation) as leaf
             where leaf::oid::bigint > (v_cursor ->> 'after')::bigint
-        );
+        ));
     next_cursor := v_cursor;
 end;
 $function$;

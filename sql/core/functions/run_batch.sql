@@ -1,7 +1,11 @@
 -- Removes the next batch of a step, and keeps its log, all in the transaction of the caller.
 --
 -- The lease is asked for first, and held: whoever was overtaken removes nothing more. is_done comes
--- with the reason, and close_step with that reason is what follows.
+-- with the reason, and close_step with that reason is what follows. Of a part (see split_step) it
+-- comes without one: the other parts are yet to be done, and then what join_parts makes of them.
+--
+-- Several sessions may work on the parts of a step. They share its limits: a batch that would go
+-- beyond, for what others have removed meanwhile, is an error and removes nothing.
 
 create or replace function maintenance.run_batch(
     step bigint,
@@ -29,6 +33,7 @@ declare
     v_policy maintenance.policy;
     v_allowed bigint;
     v_round integer;
+    v_removed bigint;
     v_done record;
 begin
     removed := 0;
@@ -77,6 +82,9 @@ begin
     ) then
         exit_reason := 'stopped';
         message := 'somebody asked it to stop';
+    elsif maintenance.pause_reason() is not null then
+        exit_reason := 'stopped';
+        message := maintenance.pause_reason();
     elsif clock_timestamp() >= v_step.deadline then
         exit_reason := 'budget';
         message := 'the time is up';
@@ -110,6 +118,7 @@ begin
     -- The walk is over, and yet a row is there: it moved behind the cursor, or has come since. What
     -- is small is looked at, and so is what was expected to have rows and had none.
     if is_done
+       and not coalesce(cursor ? 'part', false)
        and v_done.left_over = 0
        and (
            (v_step.removed + removed = 0 and v_step.eligible > 0)
@@ -133,7 +142,7 @@ begin
             exit_reason := 'incomplete';
             message := format('rows are eligible still, after %s rounds', c_rounds);
         end if;
-    elsif is_done then
+    elsif is_done and not coalesce(cursor ? 'part', false) then
         if v_done.left_over > 0 then
             exit_reason := 'incomplete';
             message := format(
@@ -159,7 +168,18 @@ begin
         longest_batch = greatest(logged.longest_batch, clock_timestamp() - v_began),
         heartbeat_at = clock_timestamp(),
         left_over = case when is_done then v_done.left_over end
-    where logged.id = step;
+    where logged.id = step
+    returning logged.removed into v_removed;
+
+    if v_removed > least(v_step.max_rows, v_step.bound) then
+        raise exception using
+            errcode = 'program_limit_exceeded',
+            message = format(
+                'step %s would remove more than the %s rows that it may', step,
+                least(v_step.max_rows, v_step.bound)
+            ),
+            hint = 'Sessions that work on one step have to divide its limit between them.';
+    end if;
 end;
 $function$;
 

@@ -1,7 +1,8 @@
 -- Carries out one policy within a run: batch after batch, each committed on its own.
 --
 -- Nothing is lost that a repeat would not remove again, so batches do not wait for the disk;
--- closing the step does, and takes them along.
+-- closing the step does, and takes them along. What the last run came not to comes first, and after
+-- it a walk through everything.
 
 create or replace procedure maintenance.drive_step(
     run bigint,
@@ -19,6 +20,7 @@ as $procedure$
 declare
     v_step record;
     v_batch record;
+    v_parts jsonb;
     v_cursor jsonb;
     v_sqlstate text;
 begin
@@ -29,6 +31,8 @@ begin
         v_step := maintenance.open_step(run, policy, accept, max_rows, deadline);
         exit_reason := v_step.exit_reason;
         message := v_step.message;
+        v_parts := v_step.resume;
+        v_cursor := v_parts -> 0;
     exception
         when others then
             exit_reason := 'error';
@@ -47,7 +51,7 @@ begin
             removed := removed + v_batch.removed;
             exit_reason := v_batch.exit_reason;
             message := v_batch.message;
-            v_cursor := v_batch.next_cursor;
+            v_cursor := coalesce(v_batch.next_cursor, v_cursor);
         exception
             when query_canceled then  -- Ctrl-C, or statement_timeout after all
                 exit_reason := 'stopped';
@@ -62,6 +66,11 @@ begin
 
         call maintenance.next_transaction();
         continue when exit_reason is not null;
+
+        if v_batch.is_done then  -- of a part
+            v_parts := v_parts - 0;
+            v_cursor := v_parts -> 0;
+        end if;
 
         if v_batch.pause > interval '0 s' then
             begin
@@ -78,7 +87,8 @@ begin
 
     if v_step.token is not null then
         perform maintenance.close_step(
-            v_step.step, v_step.token, exit_reason, message, v_sqlstate
+            v_step.step, v_step.token, exit_reason, message, v_sqlstate,
+            jsonb_build_array(v_cursor) || coalesce(v_parts - 0, '[]')
         );
     end if;
 

@@ -1,7 +1,8 @@
 -- How each sweep on insert stands.
 --
--- state is on, off (switched off, or the policy is), idle (it works, and something keeps some or
--- all inserts from sweeping) or broken (attach_insert_sweep makes it anew, once the cause is gone).
+-- state is on, off (it is switched off, or the policy is, or all is paused), idle (it works, and
+-- something keeps some or all inserts from sweeping) or broken (attach_insert_sweep makes it anew,
+-- once the cause is gone).
 
 create or replace view maintenance.insert_sweep_status
 with (security_invoker = true)
@@ -17,7 +18,7 @@ select
     sweep.slow,
     case
         when fault.message is not null then 'broken'
-        when not sweep.enabled or not known.is_enabled then 'off'
+        when not sweep.enabled or not known.is_enabled or pause.reason is not null then 'off'
         when idle.message is not null then 'idle'
         else 'on'
     end as state,
@@ -25,6 +26,7 @@ select
         when fault.message is not null then fault.message
         when not sweep.enabled then 'switched off with set_insert_sweep'
         when not known.is_enabled then 'the policy is disabled'
+        when pause.reason is not null then pause.reason
         else idle.message
     end as detail,
     case
@@ -33,6 +35,7 @@ select
     end as remedy
 from maintenance.insert_sweep as sweep
 join maintenance.policy as known on known.name = sweep.policy
+cross join maintenance.pause_reason() as pause (reason)
 left join lateral (
     select string_agg(found.message, '; ')
     from maintenance.find_sweep_faults(sweep.policy) as found (message)
