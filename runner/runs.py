@@ -1,0 +1,222 @@
+"""Runs of policies: which ones, what they would do, and doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from difflib import get_close_matches
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from runner.connection import refuse_pooler, refuse_pooler_url
+from runner.database import installed
+from runner.errors import Exit, RunnerError
+from runner.locks import Terms
+from runner.pace import Signal
+from runner.steps import PROGRAM, Crew, Order, Policy, Progress, Step, StepResult
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+EXITS = {"error": Exit.FAILED, "incomplete": Exit.FAILED, "guard": Exit.REFUSED,
+         "lease_held": Exit.BUSY}  # fmt: skip
+"""The exit status that follows from an exit reason; the others are done."""
+
+PRECEDENCE = (Exit.FAILED, Exit.REFUSED, Exit.BUSY, Exit.FINDINGS)
+"""Of several exit statuses, the first of these that occurs is the command's."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run and its steps."""
+
+    database: str
+    run: int
+    started_at: str
+    seconds: float
+    asked: dict[str, list[str]]
+    """The policies of each name that was asked for."""
+    steps: list[StepResult]
+    unknown: list[Signal]
+    """What the pace could not take into account, and for want of which right."""
+
+    @property
+    def code(self) -> Exit:
+        """The exit status that tells the truth about all steps."""
+        return worst([EXITS.get(step.exit_reason, Exit.DONE) for step in self.steps])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run of a policy would do now: the document of ``maintenance.plan_policy``."""
+
+    policy: Policy
+    document: dict[str, Any]
+    error: str | None = None
+    """Why there is none."""
+
+    @property
+    def token(self) -> str | None:
+        return self.document.get("token")
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the guard, or a missing backup, would refuse the run."""
+        return self.document.get("verdict") not in ("pass", "accepted")
+
+
+def worst(codes: Sequence[Exit]) -> Exit:
+    """Return the exit status that goes before the others."""
+    return next((code for code in PRECEDENCE if code in codes), Exit.DONE)
+
+
+def choose(
+    connection: Connection, names: Sequence[str], *, everything: bool = False
+) -> dict[str, list[Policy]]:
+    """Return the policies of each name, in the order in which they run.
+
+    A name is an operation or a policy. ``everything`` gives the operations of all enabled policies.
+    Raises RunnerError (usage) for a name that does not exist.
+    """
+    known = {
+        policy.name: policy
+        for policy in connection.cursor(row_factory=class_row(Policy)).execute(
+            "select name, operation, relation::text, severity, batch_size, is_enabled "
+            "from maintenance.policy order by priority, name"
+        )
+    }
+    operations = list(dict.fromkeys(policy.operation for policy in known.values()))
+    for name in names:
+        if name not in known and name not in operations:
+            near = get_close_matches(name, [*operations, *known], n=1)
+            meant = f"Did you mean {near[0]}? " if near else ""
+            raise RunnerError(
+                f"there is no operation or policy {name}",
+                hint=f"{meant}`runner run` lists what there is.",
+                code=Exit.USAGE,
+            )
+    chosen: dict[str, list[Policy]] = {}
+    taken: set[str] = set()
+    for name in operations if everything else dict.fromkeys(names):
+        chosen[name] = [
+            policy
+            for policy in known.values()
+            if name in (policy.name, policy.operation)
+            and policy.name not in taken
+            and (policy.is_enabled or not everything)
+        ]
+        taken |= {policy.name for policy in chosen[name]}
+    return {name: policies for name, policies in chosen.items() if policies}
+
+
+def listed(url: str) -> dict[str, list[Policy]]:
+    """Return the policies of every operation that a database has."""
+    with installed(url, program=PROGRAM, read_only=True) as connection:
+        operations = connection.execute("select operation from maintenance.policy order by 1")
+        return choose(connection, [operation for (operation,) in operations])
+
+
+def plan(
+    url: str, names: Sequence[str] = (), *, everything: bool = False, exact: bool = False
+) -> dict[str, list[Plan]]:
+    """Say what a run would do, and write nothing. ``exact`` counts all rows.
+
+    A policy that cannot be planned has an error in its place. Raises RunnerError for names that do
+    not exist.
+    """
+    with installed(url, program=PROGRAM, read_only=True) as connection:
+        return {
+            name: [_plan(connection, policy, exact=exact) for policy in policies]
+            for name, policies in choose(connection, names, everything=everything).items()
+        }
+
+
+def _plan(connection: Connection, policy: Policy, *, exact: bool) -> Plan:
+    try:
+        with connection.transaction():
+            row = connection.execute(
+                "select maintenance.plan_policy(%s, %s)", (policy.name, exact)
+            ).fetchone()
+    except (psycopg.errors.InsufficientPrivilege, psycopg.OperationalError):
+        raise
+    except psycopg.Error as error:
+        return Plan(policy, {}, error.diag.message_primary or str(error))
+    assert row is not None
+    return Plan(policy, row[0])
+
+
+def run(
+    url: str,
+    names: Sequence[str] = (),
+    *,
+    everything: bool = False,
+    order: Order = Order(),
+    watch: Callable[[Progress], None] = lambda _: None,
+    terms: Terms = Terms(),
+) -> Ran:
+    """Carry out policies, by their names or those of their operations, and return what came of it.
+
+    ``watch`` is told how far it is, ten times a second. ``terms.stopped`` ends the run after the
+    batches in hand. What a step ended with is in its result; an exception means that there was no
+    run: RunnerError for names and orders that make no sense, for poolers and for missing rights.
+    """
+    order.check()
+    refuse_pooler_url(url)
+    with ExitStack() as stack:
+        connection = stack.enter_context(installed(url, program=PROGRAM))
+        refuse_pooler(connection, url)
+        chosen = choose(connection, names, everything=everything)
+        policies = [policy for group in chosen.values() for policy in group]
+        if stray := [name for name in order.accept if name not in {one.name for one in policies}]:
+            raise RunnerError(f"a token is for {stray[0]}, which is not run", code=Exit.USAGE)
+        crew = Crew(url, connection, stack, order.jobs)
+        began = monotonic()
+        number, started_at = _open_run(connection, policies, order)
+        steps: list[StepResult] = []
+        unknown: dict[str, Signal] = {}
+        try:
+            for policy in policies:
+                left = None if order.max_rows is None else order.max_rows - sum(
+                    step.removed for step in steps
+                )  # fmt: skip
+                deadline = None if order.max_duration is None else began + order.max_duration
+                with Step(crew, number, policy, order, left, deadline, watch, terms) as step:
+                    steps.append(step.carry_out())
+                unknown |= {one.signal: one for one in step.signals if one.is_high is None}
+        finally:
+            if not connection.closed:
+                connection.execute("select maintenance.close_run(%s)", (number,))
+        return Ran(
+            connection.info.dbname,
+            number,
+            started_at,
+            monotonic() - began,
+            {name: [policy.name for policy in group] for name, group in chosen.items()},
+            steps,
+            list(unknown.values()),
+        )
+
+
+def _open_run(connection: Connection, policies: Sequence[Policy], order: Order) -> tuple[int, str]:
+    arguments = {
+        "policies": [policy.name for policy in policies],
+        "jobs": order.jobs,
+        "batch_size": order.batch_size,
+        "max_rows": order.max_rows,
+        "max_duration": order.max_duration,
+        "pace": order.pace,
+        "reason": order.reason,
+    }
+    given = {name: value for name, value in arguments.items() if value is not None}
+    row = connection.execute(
+        "select maintenance.open_run(%s, %s), to_char(now() at time zone 'UTC', "
+        '\'YYYY-MM-DD"T"HH24:MI:SS"Z"\')',
+        (PROGRAM, Jsonb(given)),
+    ).fetchone()
+    assert row is not None
+    return row

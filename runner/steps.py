@@ -1,0 +1,535 @@
+"""Carries out one policy of a run: batch after batch, on several sessions, until something ends it.
+
+What a batch removes, its lease and its log are the database's (``maintenance.run_batch`` and its
+neighbours). Here is what a procedure cannot do: several sessions at once, pauses that follow the
+load, progress, and a stop on a signal.
+
+The caller's thread opens and closes the step and watches; each session has a thread of its own.
+The first session is the run's: the database takes the run for dead when that is gone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Self
+
+import psycopg
+from psycopg.errors import QueryCanceled
+from psycopg.rows import class_row, dict_row
+
+from runner.connection import literal
+from runner.database import installed
+from runner.errors import Exit, RunnerError
+from runner.locks import Terms
+from runner.pace import Brake, Pace, Signal
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+    from psycopg.errors import Diagnostic
+
+PROGRAM = "runner run"
+PARTS_PER_JOB = 4
+"""Into how many parts the work is divided for each session: who is done early takes another."""
+TICK = 0.1
+"""Seconds between two looks at signals, load and progress."""
+MOST_JOBS = 32
+
+BATCH = """
+    select pg_catalog.set_config('synchronous_commit', 'off', true);
+    set constraints all immediate;
+    select
+        batch.removed, batch.is_done, batch.exit_reason, batch.message,
+        batch.next_cursor::text as next_cursor, extract(epoch from batch.pause)::float8 as pause
+    from maintenance.run_batch(
+        %(step)s, %(token)s, %(cursor)s::jsonb, %(size)s, %(goal)s * interval '1 s'
+    ) as batch
+"""
+"""One transaction, and one trip to the server: a repeat would remove what a crash brings back, so
+no batch waits for the disk. Closing the step does, and takes them along."""
+
+STATUSES = {
+    "exhausted": "completed",
+    "budget": "completed",
+    "stopped": "completed",
+    "nothing_to_do": "skipped",
+    "lease_held": "skipped",
+    "disabled": "skipped",
+    "paused": "skipped",
+}
+"""What an exit reason is called in the document that a run answers with; the others are errors."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy, as far as driving it goes."""
+
+    name: str
+    operation: str
+    relation: str
+    severity: str
+    batch_size: int
+    is_enabled: bool
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a run is to be carried out, and where its limits are; None is no limit of the run's."""
+
+    jobs: int = 1
+    """Sessions that work at once."""
+    batch_size: int | None = None
+    """Most rows in a transaction. None: the policy's."""
+    max_rows: int | None = None
+    """Most rows of the whole run."""
+    max_duration: float | None = None
+    """Seconds for the whole run."""
+    pace: Pace | None = None
+    """None: full speed, but polite for a policy that had to be accepted."""
+    accept: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Tokens that lift the guard, by policy."""
+    reason: str | None = None
+    """Why the guard was lifted, for the log."""
+    vacuum: bool | None = None
+    """Whether to VACUUM each table afterwards. None: those of policies that had to be accepted."""
+
+    def check(self) -> None:
+        """Raise RunnerError (usage) for what makes no sense."""
+        for name, value, most in (
+            ("jobs", self.jobs, MOST_JOBS),
+            ("batch-size", self.batch_size, 100_000),
+            ("max-rows", self.max_rows, None),
+            ("max-duration", self.max_duration, None),
+        ):
+            if value is not None and (value <= 0 or (most is not None and value > most)):
+                limit = f"between 1 and {most:,}" if most else "positive"
+                raise RunnerError(f"--{name} must be {limit}, not {value}", code=Exit.USAGE)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a step is."""
+
+    policy: str
+    removed: int
+    expected: int | None
+    """An estimate; None where there is none."""
+    waiting: str | None
+    """What the run waits for, if it does."""
+
+
+@dataclass(frozen=True)
+class Vacuumed:
+    """A VACUUM after a run: how long it took in seconds, or why there was none."""
+
+    command: str
+    seconds: float
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a run did for one policy."""
+
+    policy: str
+    operation: str
+    relation: str
+    exit_reason: str
+    message: str | None
+    removed: int
+    dependents: int
+    cascaded: int
+    bytes: int | None
+    batches: int
+    longest_batch: float
+    """Seconds."""
+    seconds: float
+    left_over: int | None
+    sqlstate: str | None
+    vacuum: Vacuumed | None = None
+
+    @property
+    def status(self) -> str:
+        return STATUSES.get(self.exit_reason, "error")
+
+
+class Crew:
+    """The sessions of a run: its own, and as many more as there are jobs, once they are needed."""
+
+    def __init__(self, url: str, connection: Connection, stack: ExitStack, jobs: int) -> None:
+        self.url = url
+        self.first = connection
+        self._stack = stack
+        self._jobs = jobs
+        self._sessions = [connection]
+
+    def hands(self, most: int) -> list[Connection]:
+        """Return sessions for that many parts, and no more than there are jobs."""
+        while len(self._sessions) < min(self._jobs, most):
+            program = f"{PROGRAM} (worker {len(self._sessions) + 1})"
+            self._sessions.append(self._stack.enter_context(installed(self.url, program=program)))
+        return self._sessions[: max(min(self._jobs, most), 1)]
+
+    @property
+    def pids(self) -> list[int]:
+        return [session.info.backend_pid for session in self._sessions if not session.closed]
+
+    def cancel(self) -> None:
+        """Cancel whatever the sessions are at."""
+        for session in self._sessions:
+            if not session.closed:
+                session.cancel_safe(timeout=5)
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Why a step ended."""
+
+    reason: str
+    message: str | None = None
+    sqlstate: str | None = None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    removed: int
+    is_done: bool
+    exit_reason: str | None
+    message: str | None
+    next_cursor: str | None
+    pause: float
+
+
+class _Allowance:
+    """Divides a limit of rows between sessions, so that together they stay within it."""
+
+    def __init__(self, rows: int | None) -> None:
+        self._left = rows
+        self._given = 0
+        self._change = threading.Condition()
+
+    def take(self, most: int) -> int:
+        """Return how many rows a batch may remove; 0 when the limit is used up.
+
+        It waits while all that is left is in the hands of others, who may give some of it back.
+        """
+        with self._change:
+            if self._left is None:
+                return most
+            while self._left == 0 and self._given > 0:
+                self._change.wait()
+            taken = min(most, self._left)
+            self._left -= taken
+            self._given += taken
+            return taken
+
+    def settle(self, taken: int, removed: int) -> None:
+        """Give back what a batch did not need of what it took."""
+        with self._change:
+            if self._left is not None:
+                self._left += taken - removed
+                self._given -= taken
+                self._change.notify_all()
+
+
+class Step:
+    """One policy of a run, from opening its step to closing it."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        run: int,
+        policy: Policy,
+        order: Order,
+        max_rows: int | None,
+        deadline: float | None,
+        watch: Callable[[Progress], None],
+        terms: Terms,
+    ) -> None:
+        self._crew = crew
+        self._run = run
+        self._policy = policy
+        self._order = order
+        self._max_rows = max_rows
+        self._deadline = deadline
+        self._watch = watch
+        self._terms = terms
+        self._token = order.accept.get(policy.name)
+        pace = order.pace or (Pace.POLITE if self._token else Pace.FULL)
+        self._is_full = pace is Pace.FULL
+        self._pace = pace
+        self._brake = Brake(crew.url, pace)
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._ended: _Ended | None = None
+        self._defect: BaseException | None = None
+        self._parts: deque[str | None] = deque()
+        self._current: dict[int, str | None] = {}
+        """The part that each session is at, by its process."""
+        self._finished: list[str] = []
+        self._removed = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._brake.__exit__()
+
+    @property
+    def signals(self) -> list[Signal]:
+        return self._brake.signals
+
+    def carry_out(self) -> StepResult:
+        """Open the step, do its work, close it, and return what the log has on it."""
+        began = monotonic()
+        connection = self._crew.first
+        if self._terms.stopped():
+            connection.execute("select maintenance.stop_run(%s)", (self._run,))
+        opened = (
+            connection.cursor(row_factory=dict_row)
+            .execute(
+                "select step, token, exit_reason, message, eligible, allowed, resume::text "
+                "from maintenance.open_step("
+                "%s, %s, %s, %s, clock_timestamp() + %s * interval '1 s')",
+                (
+                    self._run,
+                    self._policy.name,
+                    self._token,
+                    self._max_rows,
+                    None if self._deadline is None else self._deadline - monotonic(),
+                ),
+            )
+            .fetchone()
+        )
+        assert opened is not None
+        if opened["exit_reason"] is not None:
+            return self._result(opened["step"], monotonic() - began)
+        self._step, self._fence = opened["step"], opened["token"]
+        self._expected: int | None = opened["eligible"]
+        self._allowance = _Allowance(opened["allowed"])
+        try:
+            self._drive(opened["resume"])
+        except KeyboardInterrupt:
+            self._end(_Ended("stopped", "interrupted: the batches in hand were rolled back"))
+        ended = self._ended or _Ended("error", "the step ended without a reason")
+        if self._defect is not None:
+            ended = _Ended("error", f"{type(self._defect).__name__}: {self._defect}")
+        if connection.closed:
+            raise RunnerError(
+                f"{self._policy.name}: {ended.message}",
+                detail=f"Run {self._run} removed {self._removed:,} rows of it until then.",
+                hint="Run the command again: it goes on with what is left.",
+            )
+        connection.execute(
+            "select maintenance.close_step(%s, %s, %s, %s, %s, %s::jsonb)",
+            (
+                self._step,
+                self._fence,
+                ended.reason,
+                ended.message,
+                ended.sqlstate,
+                f"[{','.join(part for part in self._unfinished() if part is not None)}]",
+            ),
+        )
+        if self._defect is not None:
+            raise self._defect
+        wanted = self._token is not None if self._order.vacuum is None else self._order.vacuum
+        vacuum = self._vacuum() if wanted and self._removed and ended.reason != "stopped" else None
+        return self._result(self._step, monotonic() - began, vacuum)
+
+    def _drive(self, resume: str | None) -> None:
+        """Work on what an earlier run came not to, then on everything, then on what was held."""
+        if resume is not None:
+            self._work(_elements(self._crew.first, resume))
+        if self._order.jobs > 1 and self._ended is None:
+            self._finished.clear()
+            row = self._crew.first.execute(
+                "select maintenance.split_step(%s, %s)::text",
+                (self._step, self._order.jobs * PARTS_PER_JOB),
+            ).fetchone()
+            assert row is not None
+            self._work(_elements(self._crew.first, row[0]))
+        if self._ended is None:
+            last = None
+            if self._order.jobs > 1:
+                row = self._crew.first.execute(
+                    "select maintenance.join_parts(%s::jsonb)::text",
+                    (f"[{','.join(self._finished)}]",),
+                ).fetchone()
+                assert row is not None
+                last = row[0]
+            self._work([last])
+
+    def _work(self, parts: Sequence[str | None]) -> None:
+        """Walk through parts, on as many sessions as there are jobs and parts, and watch."""
+        self._parts = deque(parts)
+        threads = [
+            threading.Thread(target=self._take_parts, args=(session,), daemon=True)
+            for session in self._crew.hands(len(parts))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._wait_for(threads)
+        except BaseException:
+            self._end(_Ended("stopped", "interrupted: the batches in hand were rolled back"))
+            self._crew.cancel()
+            for thread in threads:
+                thread.join()
+            raise
+        self._report()
+
+    def _wait_for(self, threads: Sequence[threading.Thread]) -> None:
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(TICK)
+                if self._terms.stopped():
+                    self._end(_Ended("stopped", "asked to stop by a signal"))
+                try:
+                    self._brake.check(self._crew.pids)
+                except (psycopg.Error, RunnerError) as error:
+                    self._end(_Ended("error", f"the load cannot be read: {error}"))
+                if self._brake.is_worn_out:
+                    self._end(_Ended("stopped", f"it was held up too long; {self._brake.holding}"))
+                self._report()
+
+    def _report(self) -> None:
+        held = self._brake.holding
+        self._watch(
+            Progress(self._policy.name, self._removed, self._expected, str(held) if held else None)
+        )
+
+    def _take_parts(self, session: Connection) -> None:
+        """Take one part after the other until there is none, or the step ends."""
+        try:
+            while not self._over.is_set():
+                with self._lock:
+                    if not self._parts:
+                        return
+                    self._current[session.info.backend_pid] = self._parts.popleft()
+                self._walk(session)
+        except QueryCanceled as error:
+            self._end(_Ended("stopped", _sentence(error.diag, error), error.sqlstate))
+        except psycopg.Error as error:
+            lost = "the connection was lost: " if session.closed else ""
+            self._end(_Ended("error", lost + _sentence(error.diag, error), error.sqlstate))
+        except BaseException as error:
+            self._defect = error
+            self._end(_Ended("error", str(error)))
+
+    def _walk(self, session: Connection) -> None:
+        """Remove batch after batch of the part that a session is at."""
+        pid = session.info.backend_pid
+        size = self._order.batch_size or self._policy.batch_size
+        while not self._over.is_set():
+            if self._brake.holding is not None:
+                self._over.wait(TICK)
+                continue
+            began = monotonic()
+            taken = self._allowance.take(size)
+            removed = 0
+            try:
+                batch = self._batch(session, self._current[pid], max(taken, 1))
+                removed = batch.removed
+            finally:
+                self._allowance.settle(taken, removed)
+            with self._lock:
+                self._removed += removed
+                self._current[pid] = batch.next_cursor or self._current[pid]
+                if batch.is_done and batch.exit_reason is None:
+                    self._finished.append(self._current.pop(pid) or "{}")
+                    return
+            if batch.exit_reason is not None:
+                self._end(_Ended(batch.exit_reason, batch.message))
+                return
+            self._over.wait(max(batch.pause, 0 if self._is_full else monotonic() - began))
+
+    def _batch(self, session: Connection, part: str | None, size: int) -> _Batch:
+        cursor = psycopg.ClientCursor(session, row_factory=class_row(_Batch))
+        cursor.execute(
+            literal(BATCH),
+            {
+                "step": self._step,
+                "token": self._fence,
+                "cursor": part,
+                "size": size,
+                "goal": self._brake.goal,
+            },
+        )
+        while cursor.nextset():
+            pass
+        batch = cursor.fetchone()
+        assert batch is not None
+        return batch
+
+    def _end(self, ended: _Ended) -> None:
+        """Let the step end, for the first reason that is given."""
+        with self._lock:
+            self._ended = self._ended or ended
+        self._over.set()
+
+    def _unfinished(self) -> list[str | None]:
+        return [*self._current.values(), *self._parts]
+
+    def _vacuum(self) -> Vacuumed:
+        """VACUUM the table, gently unless the run was at full speed."""
+        connection = self._crew.first
+        row = connection.execute(
+            "select maintenance.vacuum_command(%s), set_config('vacuum_cost_delay', %s, false)",
+            (self._policy.name, "0" if self._is_full else "2ms"),
+        ).fetchone()
+        assert row is not None
+        began = monotonic()
+        with _warnings(connection) as warnings:
+            try:
+                connection.execute(literal(row[0]))
+            except psycopg.Error as error:
+                warnings.append(_sentence(error.diag, error))
+        return Vacuumed(row[0], monotonic() - began, "; ".join(warnings) or None)
+
+    def _result(self, step: int, seconds: float, vacuum: Vacuumed | None = None) -> StepResult:
+        row = (
+            self._crew.first.cursor(row_factory=dict_row)
+            .execute(
+                "select policy, operation, relation, exit_reason, message, removed, dependents, "
+                "cascaded, bytes, batches, extract(epoch from longest_batch)::float8 as "
+                "longest_batch, left_over, sqlstate from maintenance.run_step where id = %s",
+                (step,),
+            )
+            .fetchone()
+        )
+        assert row is not None
+        return StepResult(**row, seconds=seconds, vacuum=vacuum)
+
+
+def _elements(connection: Connection, array: str) -> list[str]:
+    """Return the elements of an array of cursors, which are the database's business, as texts."""
+    return [
+        text
+        for (text,) in connection.execute(
+            "select value::text from jsonb_array_elements(%s)", (array,)
+        )
+    ]
+
+
+@contextmanager
+def _warnings(connection: Connection) -> Generator[list[str]]:
+    """Collect what the server warns of: VACUUM of another's table is no error to it."""
+    heard: list[str] = []
+
+    def hear(report: Diagnostic) -> None:
+        heard.append(report.message_primary or "")
+
+    connection.add_notice_handler(hear)
+    try:
+        yield heard
+    finally:
+        connection.remove_notice_handler(hear)
+
+
+def _sentence(report: Diagnostic, error: psycopg.Error) -> str:
+    return report.message_primary or " ".join(str(error).split())
