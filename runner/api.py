@@ -19,23 +19,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runner.backup import Backup
+    from runner.control import Entry, history, pause, resume, stop
     from runner.demo import Demo, demo
     from runner.embedded import Server
     from runner.errors import Exit, RunnerError
     from runner.locks import MIGRATION_LOCK, Stopped, Terms
     from runner.migrate import Done, Migrated, migrate
+    from runner.pace import Pace, Signal
     from runner.rollback import Loss, RollbackPlan, RolledBack, plan_rollback, rollback
+    from runner.runs import Plan, Planned, Ran, listed, plan, run
     from runner.settings import Setting, Settings, embedded_server, load
     from runner.status import ScriptStatus, Status, SweepStatus, show, show_all, status
+    from runner.steps import Order, Policy, Progress, StepResult, Vacuumed
 
 __all__ = [
     "MIGRATION_LOCK",
     "Backup",
     "Demo",
     "Done",
+    "Entry",
     "Exit",
     "Loss",
     "Migrated",
+    "Order",
+    "Pace",
+    "Plan",
+    "Planned",
+    "Policy",
+    "Progress",
+    "Ran",
     "RollbackPlan",
     "RolledBack",
     "RunnerError",
@@ -43,31 +55,45 @@ __all__ = [
     "Server",
     "Setting",
     "Settings",
+    "Signal",
     "Status",
+    "StepResult",
     "Stopped",
     "SweepStatus",
     "Terms",
+    "Vacuumed",
     "demo",
     "embedded_server",
+    "history",
+    "listed",
     "load",
     "migrate",
+    "pause",
+    "plan",
     "plan_rollback",
+    "resume",
     "rollback",
+    "run",
     "show",
     "show_all",
     "status",
+    "stop",
 ]
 
 MODULES = {
     "backup": ["Backup"],
+    "control": ["Entry", "history", "pause", "resume", "stop"],
     "demo": ["Demo", "demo"],
     "embedded": ["Server"],
     "errors": ["Exit", "RunnerError"],
     "locks": ["MIGRATION_LOCK", "Stopped", "Terms"],
     "migrate": ["Done", "Migrated", "migrate"],
+    "pace": ["Pace", "Signal"],
     "rollback": ["Loss", "RollbackPlan", "RolledBack", "plan_rollback", "rollback"],
+    "runs": ["Plan", "Planned", "Ran", "listed", "plan", "run"],
     "settings": ["Setting", "Settings", "embedded_server", "load"],
     "status": ["ScriptStatus", "Status", "SweepStatus", "show", "show_all", "status"],
+    "steps": ["Order", "Policy", "Progress", "StepResult", "Vacuumed"],
 }
 
 

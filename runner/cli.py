@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from runner import __version__
-from runner.commands import config, demo, schema, server
+from runner.commands import config, demo, run, schema, server
 from runner.errors import Exit, RunnerError
 from runner.screen import Output, Screen
 
@@ -26,6 +26,10 @@ app.command(short_help="Bring a database up to date.")(schema.migrate)
 app.command(short_help="Take migrations back, newest first.")(schema.rollback)
 app.command(short_help="Say which migrations a database has.")(schema.status)
 app.command(short_help="Print migrations as plain SQL.")(schema.show)
+app.command(short_help="Remove what policies say, batch by batch.")(run.run)
+app.command(short_help="Say what ran, and why it ended.")(run.history)
+app.command(short_help="Pause all housekeeping in a database.")(run.pause)
+app.command(short_help="Let housekeeping go on.")(run.resume)
 app.command(short_help="Open psql on the database.")(server.psql)
 app.add_typer(server.db, name="db", short_help="Start, stop or reset the embedded server.")
 app.add_typer(config.config, name="config", short_help="Show the settings that are in force.")

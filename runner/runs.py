@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ class Ran:
 
     database: str
     run: int
-    started_at: str
+    started_at: datetime
     seconds: float
     asked: dict[str, list[str]]
     """The policies of each name that was asked for."""
@@ -67,7 +68,32 @@ class Plan:
     @property
     def is_refused(self) -> bool:
         """Whether the guard, or a missing backup, would refuse the run."""
-        return self.document.get("verdict") not in ("pass", "accepted")
+        return self.error is None and self.document["verdict"] not in ("pass", "accepted")
+
+    @property
+    def code(self) -> Exit:
+        if self.error is not None:
+            return Exit.FAILED
+        return Exit.REFUSED if self.is_refused else Exit.DONE
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a run would do: the plans of each name that was asked for."""
+
+    database: str
+    started_at: datetime
+    seconds: float
+    plans: dict[str, list[Plan]]
+
+    @property
+    def all(self) -> list[Plan]:
+        return [plan for group in self.plans.values() for plan in group]
+
+    @property
+    def code(self) -> Exit:
+        """The exit status: refused where the run would be."""
+        return worst([plan.code for plan in self.all])
 
 
 def worst(codes: Sequence[Exit]) -> Exit:
@@ -86,7 +112,7 @@ def choose(
     known = {
         policy.name: policy
         for policy in connection.cursor(row_factory=class_row(Policy)).execute(
-            "select name, operation, relation::text, severity, batch_size, is_enabled "
+            "select name, operation, relation::text, action, severity, batch_size, is_enabled "
             "from maintenance.policy order by priority, name"
         )
     }
@@ -114,26 +140,34 @@ def choose(
     return {name: policies for name, policies in chosen.items() if policies}
 
 
-def listed(url: str) -> dict[str, list[Policy]]:
-    """Return the policies of every operation that a database has."""
+def listed(
+    url: str, names: Sequence[str] = (), *, everything: bool = False
+) -> dict[str, list[Policy]]:
+    """Return the policies that a run of these names would carry out; without any, all there are."""
     with installed(url, program=PROGRAM, read_only=True) as connection:
-        operations = connection.execute("select operation from maintenance.policy order by 1")
-        return choose(connection, [operation for (operation,) in operations])
+        if not names and not everything:
+            rows = connection.execute("select operation from maintenance.policy order by priority")
+            names = [operation for (operation,) in rows]
+        return choose(connection, names, everything=everything)
 
 
 def plan(
     url: str, names: Sequence[str] = (), *, everything: bool = False, exact: bool = False
-) -> dict[str, list[Plan]]:
+) -> Planned:
     """Say what a run would do, and write nothing. ``exact`` counts all rows.
 
     A policy that cannot be planned has an error in its place. Raises RunnerError for names that do
     not exist.
     """
+    began = monotonic()
+    started_at = datetime.now(UTC)
     with installed(url, program=PROGRAM, read_only=True) as connection:
-        return {
+        chosen = choose(connection, names, everything=everything)
+        plans = {
             name: [_plan(connection, policy, exact=exact) for policy in policies]
-            for name, policies in choose(connection, names, everything=everything).items()
+            for name, policies in chosen.items()
         }
+        return Planned(connection.info.dbname, started_at, monotonic() - began, plans)
 
 
 def _plan(connection: Connection, policy: Policy, *, exact: bool) -> Plan:
@@ -176,7 +210,8 @@ def run(
             raise RunnerError(f"a token is for {stray[0]}, which is not run", code=Exit.USAGE)
         crew = Crew(url, connection, stack, order.jobs)
         began = monotonic()
-        number, started_at = _open_run(connection, policies, order)
+        started_at = datetime.now(UTC)
+        number = _open_run(connection, policies, order)
         steps: list[StepResult] = []
         unknown: dict[str, Signal] = {}
         try:
@@ -202,7 +237,7 @@ def run(
         )
 
 
-def _open_run(connection: Connection, policies: Sequence[Policy], order: Order) -> tuple[int, str]:
+def _open_run(connection: Connection, policies: Sequence[Policy], order: Order) -> int:
     arguments = {
         "policies": [policy.name for policy in policies],
         "jobs": order.jobs,
@@ -214,9 +249,7 @@ def _open_run(connection: Connection, policies: Sequence[Policy], order: Order) 
     }
     given = {name: value for name, value in arguments.items() if value is not None}
     row = connection.execute(
-        "select maintenance.open_run(%s, %s), to_char(now() at time zone 'UTC', "
-        '\'YYYY-MM-DD"T"HH24:MI:SS"Z"\')',
-        (PROGRAM, Jsonb(given)),
+        "select maintenance.open_run(%s, %s)", (PROGRAM, Jsonb(given))
     ).fetchone()
     assert row is not None
-    return row
+    return row[0]

@@ -7,15 +7,19 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from runner.errors import RunnerError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
     from rich.table import Table
+
+    from runner.steps import Progress
 
 
 class Output(StrEnum):
@@ -80,6 +84,58 @@ class Screen:
                 _print(f"{label}: {text}", sys.stderr)
 
 
+class Bar:
+    """A progress bar on stderr, for people at a terminal: rows, rate and what is left to go."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown and sys.stderr is not None and sys.stderr.isatty()
+        self._rich: RichProgress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        if self._shown:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._rich = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TextColumn("{task.fields[rows]}", markup=False),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[waiting]}", markup=False),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._rich.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+
+    def show(self, progress: Progress) -> None:
+        """Show how far a step is; one line for each policy."""
+        if self._rich is None:
+            return
+        if progress.policy not in self._tasks:
+            self._tasks[progress.policy] = self._rich.add_task(
+                progress.policy, total=None, rows="", waiting=""
+            )
+        task = self._tasks[progress.policy]
+        expected = progress.expected
+        speed = self._rich.tasks[task].speed
+        self._rich.update(
+            task,
+            completed=progress.removed,
+            # More rows than were estimated: how many are left to go is not known any more.
+            total=expected if expected and expected >= progress.removed else None,
+            rows=f"{progress.removed:,}"
+            + (f" of about {expected:,} rows" if expected else " rows")
+            + (f", {speed:,.0f}/s" if speed else ""),
+            waiting=f"waits: {progress.waiting}" if progress.waiting else "",
+        )
+
+
 def new_table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
     """Return an empty table in this product's style; the ``numbers`` columns are flush right."""
     from rich.box import SIMPLE_HEAD
@@ -108,6 +164,8 @@ def _plain(value: Any) -> Any:
         return asdict(value)
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -71,6 +71,7 @@ class Policy:
     name: str
     operation: str
     relation: str
+    action: str
     severity: str
     batch_size: int
     is_enabled: bool
@@ -138,6 +139,7 @@ class StepResult:
     policy: str
     operation: str
     relation: str
+    action: str
     exit_reason: str
     message: str | None
     removed: int
@@ -503,7 +505,7 @@ class Step:
             .fetchone()
         )
         assert row is not None
-        return StepResult(**row, seconds=seconds, vacuum=vacuum)
+        return StepResult(**row, action=self._policy.action, seconds=seconds, vacuum=vacuum)
 
 
 def _elements(connection: Connection, array: str) -> list[str]:

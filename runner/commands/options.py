@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Generator
@@ -40,6 +41,20 @@ LockWait = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(duration: str) -> float:
+    """Return the seconds of a duration like 90, 90s, 15m, 2h or 1d. Raises RunnerError (usage)."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", duration.strip())
+    if found is None or not float(found[1]):
+        raise RunnerError(
+            f"a duration is a number of seconds, or one like 90s, 15m, 2h or 1d, not {duration!r}",
+            code=Exit.USAGE,
+        )
+    return float(found[1]) * UNITS[found[2]]
 
 
 @contextmanager

@@ -1,0 +1,498 @@
+"""run, history, pause and resume: carrying out policies, and what somebody does beside that."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runner.commands.options import (
+    DatabaseUrl,
+    Embedded,
+    Format,
+    Json,
+    Quiet,
+    Verbose,
+    Yes,
+    answering,
+    confirm,
+    database,
+    seconds,
+    settings_for,
+)
+from runner.errors import Exit, RunnerError
+from runner.pace import Pace
+from runner.screen import Bar, Output, Screen, new_table
+
+if TYPE_CHECKING:
+    from runner.control import Entry
+    from runner.runs import Plan, Planned, Ran
+    from runner.steps import Policy, StepResult
+
+Duration = Annotated[
+    str | None,
+    typer.Option(metavar="DURATION", help="For example 90, 90s, 15m or 2h.", show_default=False),
+]
+
+
+def run(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[OPERATION|POLICY]...", help="What to run.", show_default=False),
+    ] = None,
+    operation: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The same as an argument.", show_default=False),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Run everything there is.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be removed, and write nothing.")
+    ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="With --dry-run, count all rows, not up to 10,000.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Sessions that work at once.")] = 1,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Most rows in a transaction.", show_default=False),
+    ] = None,
+    max_rows: Annotated[
+        int | None, typer.Option(metavar="N", help="Most rows in all.", show_default=False)
+    ] = None,
+    max_duration: Duration = None,
+    pace: Annotated[
+        Pace | None,
+        typer.Option(
+            help="polite: pauses as long as its batches; lag: also waits for replicas, "
+            "the WAL archiver and old snapshots.",
+            show_default=False,
+        ),
+    ] = None,
+    accept: Annotated[
+        str | None,
+        typer.Option(metavar="TOKEN", help="Lift the guard for one policy.", show_default=False),
+    ] = None,
+    yes: Yes = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Lift the guard for what would go now. Needs --reason.")
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why, for the log.", show_default=False)
+    ] = None,
+    vacuum: Annotated[
+        bool | None,
+        typer.Option(
+            "--vacuum/--no-vacuum",
+            help="VACUUM each table afterwards. Default: those whose guard was lifted.",
+            show_default=False,
+        ),
+    ] = None,
+    stop: Annotated[
+        int | None,
+        typer.Option(metavar="RUN", help="Ask a run to end instead.", show_default=False),
+    ] = None,
+    database_url: DatabaseUrl = None,
+    embedded: Embedded = False,
+    output: Format = Output.TEXT,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Remove what policies say, batch by batch. Without a name, list what there is.
+
+    Ctrl-C and SIGTERM let the batches in hand finish; a second one rolls them back. What severity
+    MEDIUM and above asks for is confirmed on a terminal, or with --yes.
+    """
+    with answering(output, json, quiet=quiet, verbose=verbose) as screen:
+        from runner import api
+        from runner.signals import stop_requests
+
+        settings = settings_for(screen, database_url)
+        url = database(screen, settings, embedded=embedded)
+        chosen = [*(names or []), *(operation or [])]
+        if stop is not None:
+            api.stop(url, stop)
+            screen.say(f"run {stop} was asked to end after its current batch")
+            screen.document({"run": stop, "stop_requested": True})
+            return
+        if not chosen and not everything:
+            _list(screen, api.listed(url))
+            return
+        _check(chosen, everything=everything, force=force, reason=reason, accept=accept)
+        if dry_run:
+            planned = api.plan(url, chosen, everything=everything, exact=exact)
+            _show_plans(screen, planned.all)
+            screen.document(_simulated(planned))
+            if planned.code:
+                raise typer.Exit(int(planned.code))
+            return
+        accepted: dict[str, str] = {}
+        if accept is not None:
+            accepted[_only_policy(api.listed(url, chosen))] = accept
+        elif force:
+            planned = api.plan(url, chosen, everything=everything)
+            accepted = {
+                plan.policy.name: plan.token for plan in planned.all if plan.token is not None
+            }
+        if not yes:
+            for group in api.listed(url, chosen, everything=everything).values():
+                for policy in group:
+                    _confirm(screen, url, policy)
+        order = api.Order(
+            jobs=jobs,
+            batch_size=batch_size,
+            max_rows=max_rows,
+            max_duration=None if max_duration is None else seconds(max_duration),
+            pace=pace,
+            accept=accepted,
+            reason=reason,
+            vacuum=vacuum,
+        )
+        with (
+            stop_requests(screen.note) as stopped,
+            Bar(shown=not (screen.is_json or quiet)) as bar,
+        ):
+            ran = api.run(
+                url,
+                chosen,
+                everything=everything,
+                order=order,
+                watch=bar.show,
+                terms=api.Terms(say=screen.note, stopped=stopped),
+            )
+        _show_run(screen, ran)
+        screen.document(_completed(ran))
+        if ran.code:
+            raise typer.Exit(int(ran.code))
+
+
+def _check(
+    names: Sequence[str],
+    *,
+    everything: bool,
+    force: bool,
+    reason: str | None,
+    accept: str | None,
+) -> None:
+    """Raise RunnerError (usage) for options that do not go together."""
+    if names and everything:
+        raise RunnerError("--all means everything, and does not go with names", code=Exit.USAGE)
+    if force and not (reason or "").strip():
+        raise RunnerError(
+            "--force needs a reason",
+            hint="Say why, for the log: --reason 'first run on this table'.",
+            code=Exit.USAGE,
+        )
+    if force and accept is not None:
+        raise RunnerError("--accept and --force do not go together", code=Exit.USAGE)
+
+
+def _only_policy(chosen: dict[str, list[Policy]]) -> str:
+    """Return the one policy that a token can be for."""
+    policies = [policy.name for group in chosen.values() for policy in group]
+    if len(policies) != 1:
+        raise RunnerError(
+            "--accept is for one policy",
+            detail=f"These are {len(policies)}: {', '.join(policies)}.",
+            hint="Run the policy by its own name.",
+            code=Exit.USAGE,
+        )
+    return policies[0]
+
+
+def _list(screen: Screen, chosen: dict[str, list[Policy]]) -> None:
+    """List operations and their policies: that is an answer and no error."""
+    table = new_table("operation", "policy", "table", "severity")
+    for operation, policies in chosen.items():
+        for policy in policies:
+            state = "" if policy.is_enabled else " (disabled)"
+            table.add_row(operation, policy.name + state, policy.relation, policy.severity)
+    if chosen:
+        screen.table(table)
+        screen.say("\nrunner run NAME... [--dry-run], or runner run --all")
+    else:
+        screen.say("there is no policy yet: `runner policy add NAME TABLE` makes one")
+    screen.document({name: [policy.name for policy in group] for name, group in chosen.items()})
+
+
+def _confirm(screen: Screen, url: str, policy: Policy) -> None:
+    """Ask what the severity of a policy asks for: nothing, a yes, a yes to its plan, its name."""
+    if policy.severity == "LOW" or not policy.is_enabled:
+        return
+    refusal = f"running {policy.name}, of severity {policy.severity},"
+    can_ask = not screen.is_json and sys.stdin is not None and sys.stdin.isatty()
+    if policy.severity != "MEDIUM" and can_ask:
+        from runner import api
+
+        for plan in api.plan(url, [policy.name]).all:
+            _show_plan(screen, plan)
+    if policy.severity == "CRITICAL" and can_ask:
+        if typer.prompt(f"Type {policy.name} to run it", default="", err=True) != policy.name:
+            raise RunnerError("not confirmed", detail="Nothing was changed.", code=Exit.REFUSED)
+        return
+    confirm(screen, f"Run {policy.name} on {policy.relation}?", refusal=refusal)
+
+
+def _eligible(plan: Plan) -> str:
+    more = "" if plan.document["is_counted"] else "more than "
+    return f"{more}{plan.document['eligible']:,}"
+
+
+def _show_plans(screen: Screen, plans: Sequence[Plan]) -> None:
+    """Show what runs would remove, a line for each, and what lifts a guard."""
+    table = new_table(
+        "policy", "table", "would remove", "oldest", "how", "guard", numbers=("would remove",)
+    )
+    for plan in plans:
+        if plan.error is not None:
+            table.add_row(plan.policy.name, plan.policy.relation, "", "", "", "error")
+            continue
+        oldest = [one["oldest"] for one in plan.document["branches"] if one["oldest"]]
+        how = {one["strategy"] for one in plan.document["strategies"]}
+        table.add_row(
+            plan.policy.name,
+            plan.policy.relation,
+            _eligible(plan),
+            min(oldest, default=""),
+            " and ".join(sorted(how)),
+            plan.document["verdict"],
+        )
+    screen.table(table)
+    for plan in plans:
+        _say_refusal(screen, plan)
+
+
+def _say_refusal(screen: Screen, plan: Plan) -> None:
+    """Say why a run would be refused, and the command that it would be accepted with."""
+    if plan.error is not None:
+        screen.say(f"{plan.policy.name}: {plan.error}")
+    elif plan.is_refused:
+        screen.say(f"{plan.policy.name}: {plan.document['reason']}")
+    if plan.token is not None:
+        screen.say(f"  runner run {shlex.quote(plan.policy.name)} --accept {plan.token}")
+
+
+def _show_plan(screen: Screen, plan: Plan) -> None:
+    """Show one plan to somebody who is asked to confirm it."""
+    if plan.error is not None:
+        screen.ask(f"{plan.policy.name}: {plan.error}")
+        return
+    document = plan.document
+    screen.ask(f"{plan.policy.name} would remove {_eligible(plan)} rows of {plan.policy.relation}")
+    for branch in document["branches"]:
+        oldest = f", the oldest {branch['oldest']}" if branch["oldest"] else ""
+        screen.ask(f"  where {branch['condition']}{oldest}")
+    for key in document["foreign_keys"]:
+        screen.ask(f"  {key['child']} refers to {key['parent']}: {key['action']}")
+    for risk in document["risks"]:
+        screen.ask(f"  risk: {risk['message']}")
+    if plan.is_refused:
+        screen.ask(f"  the guard: {document['reason']}")
+
+
+def _show_run(screen: Screen, ran: Ran) -> None:
+    """Show what a run did: a line for each policy, and why it ended."""
+    numbers = ("removed", "batches", "longest", "time", "rows/s")
+    table = new_table("policy", "table", *numbers, "ended", numbers=numbers)
+    for step in ran.steps:
+        rate = f"{step.removed / step.seconds:,.0f}" if step.removed and step.seconds else ""
+        table.add_row(
+            step.policy,
+            step.relation,
+            f"{step.removed:,}",
+            f"{step.batches:,}",
+            f"{step.longest_batch * 1000:.0f} ms" if step.batches else "",
+            f"{step.seconds:.2f} s",
+            rate,
+            step.exit_reason,
+        )
+    screen.table(table)
+    for step in ran.steps:
+        for line in _remarks(step):
+            screen.say(line)
+    for signal in ran.unknown:
+        screen.say(str(signal))
+    for step in ran.steps:
+        if step.status == "error" or step.exit_reason == "lease_held":
+            screen.ask(f"error: {step.policy}: {step.exit_reason}: {step.message}")
+        if step.exit_reason == "guard":
+            screen.ask(f"hint: runner run {step.policy} --dry-run shows what would go")
+
+
+def _remarks(step: StepResult) -> list[str]:
+    """Say what the table of a run has no column for."""
+    lines: list[str] = []
+    if step.status != "error" and step.exit_reason != "lease_held" and step.message:
+        lines.append(f"{step.policy}: {step.message}")
+    for number, what in ((step.dependents, "of dependents"), (step.cascaded, "by foreign keys")):
+        if number:
+            lines.append(f"{step.policy}: {number:,} more rows went along {what}")
+    if step.vacuum is not None:
+        done = step.vacuum.problem or f"{step.vacuum.seconds:.1f} s"
+        lines.append(f"{step.policy}: {step.vacuum.command}: {done}")
+    return lines
+
+
+def _completed(ran: Ran) -> dict[str, Any]:
+    """Return a run as the document for machines: a key for each name that was asked for."""
+    document: dict[str, Any] = {}
+    for name, policies in ran.asked.items():
+        steps = [step for step in ran.steps if step.policy in policies]
+        worst = max(steps, key=lambda step: ("skipped", "completed", "error").index(step.status))
+        removed = sum(step.removed for step in steps)
+        document[name] = {
+            "status": worst.status,
+            "operation": worst.operation,
+            "message": worst.message or f"{removed} rows removed",
+            "exit_reason": worst.exit_reason,
+            "rows_processed": removed,
+            "rows_deleted": sum(step.removed for step in steps if step.action != "set"),
+            "details": {step.policy: step for step in steps},
+            "errors": [
+                f"{step.policy}: {step.exit_reason}: {step.message}"
+                for step in steps
+                if step.status == "error"
+            ],
+        }
+    document["metadata"] = _metadata(ran, dry_run=False) | {
+        "run": ran.run,
+        "unknown": ran.unknown,
+    }
+    return document
+
+
+def _simulated(planned: Planned) -> dict[str, Any]:
+    """Return plans as the document for machines, in the shape that a run has."""
+    document: dict[str, Any] = {}
+    for name, group in planned.plans.items():
+        errors = [f"{plan.policy.name}: {plan.error}" for plan in group if plan.error is not None]
+        refused = [plan.policy.name for plan in group if plan.is_refused]
+        eligible = sum(plan.document.get("eligible", 0) for plan in group)
+        document[name] = {
+            "status": "error" if errors else "simulated",
+            "operation": group[0].policy.operation,
+            "message": f"the guard would refuse {', '.join(refused)}"
+            if refused
+            else f"{eligible} rows would be removed",
+            "exit_reason": "error" if errors else "guard" if refused else None,
+            "rows_processed": eligible,
+            "rows_deleted": 0,
+            "details": {plan.policy.name: plan.document for plan in group},
+            "errors": errors,
+        }
+    document["metadata"] = _metadata(planned, dry_run=True)
+    return document
+
+
+def _metadata(answer: Ran | Planned, *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "timestamp": answer.started_at,
+        "duration_seconds": round(answer.seconds, 3),
+        "dry_run": dry_run,
+        "database": answer.database,
+    }
+
+
+def history(
+    policy: Annotated[
+        str | None, typer.Argument(metavar="[POLICY]", help="Of one policy.", show_default=False)
+    ] = None,
+    run: Annotated[
+        int | None, typer.Option(metavar="RUN", help="Of one run.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most lines.")] = 20,
+    database_url: DatabaseUrl = None,
+    embedded: Embedded = False,
+    output: Format = Output.TEXT,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say what ran, newest first, and why it ended."""
+    with answering(output, json, quiet=quiet, verbose=verbose) as screen:
+        from runner import api
+
+        settings = settings_for(screen, database_url)
+        url = database(screen, settings, embedded=embedded)
+        entries = api.history(url, policy=policy, run=run, limit=limit)
+        if entries:
+            screen.table(_history(entries))
+            for entry in entries:
+                if entry.message:
+                    screen.say(f"run {entry.run}, {entry.policy}: {entry.message}")
+        else:
+            screen.say("nothing has run yet")
+        screen.document(entries)
+
+
+def _history(entries: Sequence[Entry]) -> Any:
+    numbers = ("run", "removed", "batches", "longest", "time")
+    table = new_table("run", "policy", "began", *numbers[1:], "ended", "by", numbers=numbers)
+    for entry in entries:
+        longest = entry.longest_batch.total_seconds() * 1000 if entry.longest_batch else 0
+        table.add_row(
+            str(entry.run),
+            entry.policy or "",
+            f"{entry.started_at:%Y-%m-%d %H:%M:%S %Z}",
+            "" if entry.removed is None else f"{entry.removed:,}",
+            "" if entry.batches is None else f"{entry.batches:,}",
+            f"{longest:.0f} ms" if entry.batches else "",
+            "" if entry.duration is None else f"{entry.duration.total_seconds():.2f} s",
+            entry.exit_reason or "",
+            f"{entry.program} ({entry.started_by})",
+        )
+    return table
+
+
+def pause(
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why, for the others.", show_default=False)
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="DURATION", help="How long; else until resume.", show_default=False
+        ),
+    ] = None,
+    database_url: DatabaseUrl = None,
+    embedded: Embedded = False,
+    output: Format = Output.TEXT,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Pause all housekeeping in a database: runs end with their batch, and none begins.
+
+    Inserts do not sweep either. Functions that somebody calls by their name still do what they do.
+    """
+    with answering(output, json, quiet=quiet, verbose=verbose) as screen:
+        from runner import api
+
+        settings = settings_for(screen, database_url)
+        url = database(screen, settings, embedded=embedded)
+        said = api.pause(
+            url, reason=reason, seconds=None if duration is None else seconds(duration)
+        )
+        screen.say(f"housekeeping is {said}; `runner resume` ends that")
+        screen.document({"paused": True, "reason": said})
+
+
+def resume(
+    database_url: DatabaseUrl = None,
+    embedded: Embedded = False,
+    output: Format = Output.TEXT,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Let housekeeping go on after `runner pause`."""
+    with answering(output, json, quiet=quiet, verbose=verbose) as screen:
+        from runner import api
+
+        settings = settings_for(screen, database_url)
+        was_paused = api.resume(database(screen, settings, embedded=embedded))
+        screen.say("housekeeping goes on" if was_paused else "housekeeping was not paused")
+        screen.document({"paused": False, "was_paused": was_paused})
