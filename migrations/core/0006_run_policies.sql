@@ -142,6 +142,7 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/functions/deadline_of_call.sql
 \ir ../../sql/core/functions/assert_outside_transaction.sql
 \ir ../../sql/core/procedures/next_transaction.sql
+\ir ../../sql/core/procedures/drive_batches.sql
 \ir ../../sql/core/procedures/drive_step.sql
 \ir ../../sql/core/procedures/run_policy.sql
 \ir ../../sql/core/procedures/run_operations.sql

@@ -16,6 +16,9 @@ drop procedure maintenance.run_policy(
 drop procedure maintenance.drive_step(
     bigint, text, text, integer, bigint, timestamptz, bigint, text, text
 );
+drop procedure maintenance.drive_batches(
+    bigint, bigint, integer, interval, interval, jsonb, bigint, boolean, text, text, text, interval
+);
 drop procedure maintenance.next_transaction();
 drop function maintenance.assert_outside_transaction(text);
 drop function maintenance.deadline_of_call(interval);

@@ -16,7 +16,7 @@ begin
         from pg_catalog.pg_proc as routine
         where routine.pronamespace = 'maintenance'::regnamespace
           and routine.proname in (
-              'run_policy', 'run_operations', 'drive_step', 'next_transaction',
+              'run_policy', 'run_operations', 'drive_step', 'drive_batches', 'next_transaction',
               'purge_batch', 'stop_run', 'pause_runs', 'resume_runs', 'open_run', 'open_step',
               'split_step', 'join_parts', 'run_batch', 'close_step', 'close_run', 'policies_of',
               'deadline_of_call', 'assert_outside_transaction',
