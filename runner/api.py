@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runner.migrate import Done, Migrated, migrate
     from runner.pace import Pace, Signal
     from runner.rollback import Loss, RollbackPlan, RolledBack, plan_rollback, rollback
-    from runner.runs import Plan, Planned, Ran, listed, plan, run
+    from runner.runs import Plan, Planned, Ran, listed, plan, run, worst
     from runner.settings import Setting, Settings, embedded_server, load
     from runner.status import ScriptStatus, Status, SweepStatus, show, show_all, status
     from runner.steps import Order, Policy, Progress, StepResult, Vacuumed
@@ -78,6 +78,7 @@ __all__ = [
     "show_all",
     "status",
     "stop",
+    "worst",
 ]
 
 MODULES = {
@@ -90,7 +91,7 @@ MODULES = {
     "migrate": ["Done", "Migrated", "migrate"],
     "pace": ["Pace", "Signal"],
     "rollback": ["Loss", "RollbackPlan", "RolledBack", "plan_rollback", "rollback"],
-    "runs": ["Plan", "Planned", "Ran", "listed", "plan", "run"],
+    "runs": ["Plan", "Planned", "Ran", "listed", "plan", "run", "worst"],
     "settings": ["Setting", "Settings", "embedded_server", "load"],
     "status": ["ScriptStatus", "Status", "SweepStatus", "show", "show_all", "status"],
     "steps": ["Order", "Policy", "Progress", "StepResult", "Vacuumed"],

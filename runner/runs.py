@@ -24,10 +24,6 @@ from runner.steps import PROGRAM, Crew, Order, Policy, Progress, Step, StepResul
 if TYPE_CHECKING:
     from psycopg import Connection
 
-EXITS = {"error": Exit.FAILED, "incomplete": Exit.FAILED, "guard": Exit.REFUSED,
-         "lease_held": Exit.BUSY}  # fmt: skip
-"""The exit status that follows from an exit reason; the others are done."""
-
 PRECEDENCE = (Exit.FAILED, Exit.REFUSED, Exit.BUSY, Exit.FINDINGS)
 """Of several exit statuses, the first of these that occurs is the command's."""
 
@@ -49,7 +45,7 @@ class Ran:
     @property
     def code(self) -> Exit:
         """The exit status that tells the truth about all steps."""
-        return worst([EXITS.get(step.exit_reason, Exit.DONE) for step in self.steps])
+        return worst([step.code for step in self.steps])
 
 
 @dataclass(frozen=True)

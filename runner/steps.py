@@ -63,6 +63,11 @@ STATUSES = {
 """What an exit reason is called in the document that a run answers with; the others are errors."""
 
 
+EXITS = {"error": Exit.FAILED, "incomplete": Exit.FAILED, "guard": Exit.REFUSED,
+         "lease_held": Exit.BUSY}  # fmt: skip
+"""The exit status that follows from an exit reason; the others are done."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """A policy, as far as driving it goes."""
@@ -156,6 +161,10 @@ class StepResult:
     @property
     def status(self) -> str:
         return STATUSES.get(self.exit_reason, "error")
+
+    @property
+    def code(self) -> Exit:
+        return EXITS.get(self.exit_reason, Exit.DONE)
 
 
 class Crew:
@@ -498,6 +507,7 @@ class Step:
             (self._policy.name, "0" if self._is_full else "2ms"),
         ).fetchone()
         assert row is not None
+        self._terms.say(row[0])
         began = monotonic()
         with _warnings(connection) as warnings:
             try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,7 +31,7 @@ from runner.screen import Bar, Output, Screen, new_table
 if TYPE_CHECKING:
     from runner.control import Entry
     from runner.runs import Plan, Planned, Ran
-    from runner.steps import Policy, StepResult
+    from runner.steps import Order, Policy, StepResult
 
 Duration = Annotated[
     str | None,
@@ -140,7 +141,7 @@ def run(
         if not yes:
             for group in api.listed(url, chosen, everything=everything).values():
                 for policy in group:
-                    _confirm(screen, url, policy)
+                    accepted |= _confirm(screen, url, policy, accepted)
         order = api.Order(
             jobs=jobs,
             batch_size=batch_size,
@@ -151,22 +152,31 @@ def run(
             reason=reason,
             vacuum=vacuum,
         )
-        with (
-            stop_requests(screen.note) as stopped,
-            Bar(shown=not (screen.is_json or quiet)) as bar,
-        ):
-            ran = api.run(
-                url,
-                chosen,
-                everything=everything,
-                order=order,
-                watch=bar.show,
-                terms=api.Terms(say=screen.note, stopped=stopped),
-            )
-        _show_run(screen, ran)
+
+        def carry_out(names: Sequence[str], order: Order) -> Ran:
+            with (
+                stop_requests(screen.note) as stopped,
+                Bar(shown=not (screen.is_json or quiet)) as bar,
+            ):
+                ran = api.run(
+                    url,
+                    names,
+                    everything=everything and not names,
+                    order=order,
+                    watch=bar.show,
+                    terms=api.Terms(say=screen.note, stopped=stopped),
+                )
+            _show_run(screen, ran)
+            return ran
+
+        ran = carry_out(chosen, order)
+        codes = [ran.code]
+        if offered := {} if yes else _offer(screen, url, ran):
+            again = carry_out([*offered], replace(order, accept=offered))
+            codes = [step.code for step in ran.steps if step.policy not in offered] + [again.code]
         screen.document(_completed(ran))
-        if ran.code:
-            raise typer.Exit(int(ran.code))
+        if code := api.worst(codes):
+            raise typer.Exit(int(code))
 
 
 def _check(
@@ -218,22 +228,56 @@ def _list(screen: Screen, chosen: dict[str, list[Policy]]) -> None:
     screen.document({name: [policy.name for policy in group] for name, group in chosen.items()})
 
 
-def _confirm(screen: Screen, url: str, policy: Policy) -> None:
-    """Ask what the severity of a policy asks for: nothing, a yes, a yes to its plan, its name."""
+def _confirm(
+    screen: Screen, url: str, policy: Policy, accepted: Mapping[str, str]
+) -> dict[str, str]:
+    """Ask what the severity of a policy asks for: nothing, a yes, a yes to its plan, its name.
+
+    Return the token for it where the plan that was shown and confirmed needs one.
+    """
     if policy.severity == "LOW" or not policy.is_enabled:
-        return
-    refusal = f"running {policy.name}, of severity {policy.severity},"
-    can_ask = not screen.is_json and sys.stdin is not None and sys.stdin.isatty()
-    if policy.severity != "MEDIUM" and can_ask:
+        return {}
+    tokens: dict[str, str] = {}
+    if policy.severity != "MEDIUM" and _can_ask(screen):
         from runner import api
 
         for plan in api.plan(url, [policy.name]).all:
             _show_plan(screen, plan)
-    if policy.severity == "CRITICAL" and can_ask:
+            if plan.token is not None and policy.name not in accepted:
+                tokens[policy.name] = plan.token
+    if policy.severity == "CRITICAL" and _can_ask(screen):
         if typer.prompt(f"Type {policy.name} to run it", default="", err=True) != policy.name:
             raise RunnerError("not confirmed", detail="Nothing was changed.", code=Exit.REFUSED)
-        return
-    confirm(screen, f"Run {policy.name} on {policy.relation}?", refusal=refusal)
+        return tokens
+    all_the_same = " all the same" if tokens else ""
+    confirm(
+        screen,
+        f"Run {policy.name} on {policy.relation}{all_the_same}?",
+        refusal=f"running {policy.name}, of severity {policy.severity},",
+    )
+    return tokens
+
+
+def _can_ask(screen: Screen) -> bool:
+    return not screen.is_json and sys.stdin is not None and sys.stdin.isatty()
+
+
+def _offer(screen: Screen, url: str, ran: Ran) -> dict[str, str]:
+    """Show the plans of what the guard refused to somebody at a terminal; return what they accept.
+
+    The answer is a token for each policy.
+    """
+    from runner import api
+
+    refused = [step.policy for step in ran.steps if step.exit_reason == "guard"]
+    if not refused or not _can_ask(screen):
+        return {}
+    accepted: dict[str, str] = {}
+    for plan in api.plan(url, refused).all:
+        _show_plan(screen, plan)
+        if plan.token is not None and typer.confirm("Run it all the same?", err=True):
+            accepted[plan.policy.name] = plan.token
+    return accepted
 
 
 def _eligible(plan: Plan) -> str:
