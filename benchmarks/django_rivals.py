@@ -318,7 +318,8 @@ def measure(chosen: Options) -> None:
     runs = chosen.runs or 5
     with roomy_server() as server:
         with session(server) as admin:
-            roomy_heading("Django: what expires", runs, admin)
+            amounts = (f"{chosen.rows(case.rows):,} {case.title}" for case in CASES)
+            roomy_heading(f"Django: {', '.join(amounts)}", runs, admin)
         print(", ".join(django_project.versions()))
         contests = [Contest(server, case, chosen.rows(case.rows), runs) for case in CASES]
     table(
