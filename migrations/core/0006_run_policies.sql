@@ -118,6 +118,7 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/functions/range_scope.sql
 \ir ../../sql/core/functions/proved_rows.sql
 \ir ../../sql/core/functions/dependent_statement.sql
+\ir ../../sql/core/functions/joint_statement.sql
 \ir ../../sql/core/functions/remove_range.sql
 \ir ../../sql/core/functions/cascade_tree.sql
 \ir ../../sql/core/functions/count_cascaded.sql

@@ -45,6 +45,9 @@ drop function maintenance.cascade_tree(regclass);
 drop function maintenance.remove_range(
     maintenance.policy, regclass, integer, text, text, text[], bigint, boolean
 );
+drop function maintenance.joint_statement(
+    maintenance.policy, regclass, text[], text, integer
+);
 drop function maintenance.dependent_statement(jsonb, regclass);
 drop function maintenance.proved_rows(
     maintenance.policy, regclass, text[], text, integer, text, jsonb
