@@ -598,11 +598,12 @@ def test_a_row_to_which_somebody_is_just_referring_stays(
     assert count(db, "use") == 0
 
 
+@pytest.mark.parametrize("kind", ["", "on delete restrict"])
 def test_a_dependent_that_came_too_late_to_be_seen_goes_as_well(
-    db: Connection, another: Callable[[], Connection]
+    db: Connection, another: Callable[[], Connection], kind: str
 ) -> None:
     a_table(db)
-    execute(db, "create table use (token bigint references token)")
+    execute(db, f"create table use (token bigint references token {kind})")
     put(db, "dead", 5)
     execute(
         db,

@@ -91,7 +91,7 @@ begin
                 return;
             when lock_not_available or deadlock_detected then
                 null;  -- goes on with those that are free
-            when foreign_key_violation then
+            when foreign_key_violation or restrict_violation then
                 if not v_has_dependents then
                     raise;
                 end if;  -- else a dependent may have come too late to be seen
