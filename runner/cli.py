@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from runner import __version__
-from runner.commands import config, demo, schema, server
+from runner.commands import config, demo, policy, schema, server
 from runner.errors import Exit, RunnerError
 from runner.screen import Output, Screen
 
@@ -27,6 +27,7 @@ app.command(short_help="Take migrations back, newest first.")(schema.rollback)
 app.command(short_help="Say which migrations a database has.")(schema.status)
 app.command(short_help="Print migrations as plain SQL.")(schema.show)
 app.command(short_help="Open psql on the database.")(server.psql)
+app.add_typer(policy.policy, name="policy", short_help="List, register and change policies.")
 app.add_typer(server.db, name="db", short_help="Start, stop or reset the embedded server.")
 app.add_typer(config.config, name="config", short_help="Show the settings that are in force.")
 
@@ -54,6 +55,7 @@ def runner(
     _list(context)
 
 
+policy.policy.callback(invoke_without_command=True)(_list)
 server.db.callback(invoke_without_command=True)(_list)
 config.config.callback(invoke_without_command=True)(_list)
 

@@ -592,7 +592,7 @@ def test_a_wrong_change_is_refused_and_changes_nothing(
     assert rows(app, UNCHANGED) == before
 
 
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "max_rows": 5,
     "max_duration": "00:05:00",
     "guard_rows": 7,
