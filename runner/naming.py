@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from psycopg import errors
+from psycopg import Error, errors
 
 from runner.errors import Exit, RunnerError
 
@@ -19,13 +19,24 @@ TABLES = ["r", "p"]
 VIEWS = ["v", "m"]
 """Kinds of relations, as pg_class calls them."""
 
+MISSING = (
+    errors.InsufficientPrivilege,
+    errors.UndefinedColumn,
+    errors.UndefinedFunction,
+    errors.UndefinedTable,
+)
+"""What ``database.installed`` explains: rights and routines that are not there."""
+
+MEANINGLESS = (errors.InvalidParameterValue, errors.CheckViolation)
+"""What our routines raise about values that cannot work."""
+
 
 @contextmanager
 def asking(connection: Connection, name: str) -> Generator[None]:
-    """Call a routine about one policy, and say what is wrong with what was given.
+    """Call a routine about one policy on a connection from ``database.installed``.
 
-    Raises RunnerError (usage) with near names where there is no such policy, and where PostgreSQL
-    refuses a value.
+    Raises RunnerError: usage with near names where there is no such policy, usage where a value
+    cannot work, and failed with what PostgreSQL says otherwise.
     """
     try:
         with connection.transaction():
@@ -35,12 +46,14 @@ def asking(connection: Connection, name: str) -> Generator[None]:
         if not message.startswith("there is no policy "):
             raise
         raise RunnerError(message, hint=_near(connection, name), code=Exit.USAGE) from None
-    except (errors.InvalidParameterValue, errors.CheckViolation) as error:
+    except MISSING:
+        raise
+    except Error as error:
         raise RunnerError(
             error.diag.message_primary or str(error),
             detail=error.diag.message_detail,
             hint=error.diag.message_hint,
-            code=Exit.USAGE,
+            code=Exit.USAGE if isinstance(error, MEANINGLESS) else Exit.FAILED,
         ) from None
 
 
@@ -83,7 +96,9 @@ def resolve(connection: Connection, name: str, kinds: list[str]) -> tuple[int, s
     what = "table" if kinds == TABLES else "view"
     raise RunnerError(
         f"there is no {what} {name}",
-        detail="Names are read as in SQL: without double quotes, capitals become small letters.",
+        detail="Names are read as in SQL: without double quotes, capitals become small letters."
+        if found
+        else None,
         hint=f"Did you mean {found}?" if found else f"Name a {what} that exists: schema.{what}.",
         code=Exit.USAGE,
     )

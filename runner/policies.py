@@ -355,7 +355,7 @@ def parse_definition(text: str) -> dict[str, Any]:
     """Return the definition of a policy that somebody typed as JSON; raises RunnerError (usage)."""
     try:
         value = json.loads(text, parse_constant=_refuse)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunnerError(
             "the definition is no JSON", detail=f"{error}.", hint=EXAMPLE, code=Exit.USAGE
         ) from None

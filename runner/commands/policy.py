@@ -323,7 +323,7 @@ def _read(definition: str) -> str:
     """Return a definition from where it was said to be. Raises RunnerError (usage)."""
     try:
         if definition == "-":
-            return sys.stdin.read()
+            return "" if sys.stdin is None else sys.stdin.read()
         if definition.startswith("@"):
             return Path(definition[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
