@@ -218,7 +218,7 @@ def test_an_operator_attests_backups_under_its_own_name(
             execute(session, f"select maintenance.attest_backup({wrong})")
 
 
-MONITORS = {
+MONITORS = {"describe_policy", 
     "preview", "plan_policy", "forecast", "is_alive",
     "find_sweep_faults", "find_sweep_risks",
 }  # fmt: skip
