@@ -218,8 +218,8 @@ def test_an_operator_attests_backups_under_its_own_name(
             execute(session, f"select maintenance.attest_backup({wrong})")
 
 
-MONITORS = {"describe_policy", 
-    "preview", "plan_policy", "forecast", "is_alive",
+MONITORS = {
+    "preview", "plan_policy", "describe_policy", "forecast", "is_alive",
     "find_sweep_faults", "find_sweep_risks",
 }  # fmt: skip
 OPERATORS = MONITORS | {
@@ -282,6 +282,7 @@ OF_OPERATORS = [
 ]
 OF_MONITORS = [
     "select maintenance.preview('p')",
+    "select maintenance.describe_policy('p')",
     "select maintenance.plan_policy('p')",
     "select from maintenance.run_history",
     "select insert_sweep from maintenance.policy_status",
