@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from runner import __version__
-from runner.commands import config, demo, run, schema, server
+from runner.commands import config, demo, policy, run, schema, server
 from runner.errors import Exit, RunnerError
 from runner.screen import Output, Screen
 
@@ -31,6 +31,7 @@ app.command(short_help="Say what ran, and why it ended.")(run.history)
 app.command(short_help="Pause all housekeeping in a database.")(run.pause)
 app.command(short_help="Let housekeeping go on.")(run.resume)
 app.command(short_help="Open psql on the database.")(server.psql)
+app.add_typer(policy.policy, name="policy", short_help="List, register and change policies.")
 app.add_typer(server.db, name="db", short_help="Start, stop or reset the embedded server.")
 app.add_typer(config.config, name="config", short_help="Show the settings that are in force.")
 
@@ -58,6 +59,7 @@ def runner(
     _list(context)
 
 
+policy.policy.callback(invoke_without_command=True)(_list)
 server.db.callback(invoke_without_command=True)(_list)
 config.config.callback(invoke_without_command=True)(_list)
 

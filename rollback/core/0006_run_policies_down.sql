@@ -2,6 +2,7 @@
 
 drop function maintenance.grant_monitor(name);
 drop function maintenance.grant_operator(name);
+drop function maintenance.describe_policy(text);
 drop view maintenance.policy_status;
 drop view maintenance.run_history;
 drop function maintenance.vacuum_command(text);

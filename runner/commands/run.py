@@ -26,10 +26,11 @@ from runner.commands.options import (
 )
 from runner.errors import Exit, RunnerError
 from runner.pace import Pace
-from runner.screen import Bar, Output, Screen, new_table
+from runner.screen import Bar, Output, Screen, cells, new_table
 
 if TYPE_CHECKING:
     from runner.control import Entry
+    from runner.policies import PolicyPlan
     from runner.runs import Plan, Planned, Ran
     from runner.steps import Order, Policy, StepResult
 
@@ -280,9 +281,9 @@ def _offer(screen: Screen, url: str, ran: Ran) -> dict[str, str]:
     return accepted
 
 
-def _eligible(plan: Plan) -> str:
-    more = "" if plan.document["is_counted"] else "more than "
-    return f"{more}{plan.document['eligible']:,}"
+def _eligible(plan: PolicyPlan) -> str:
+    more = "" if plan.is_counted else "more than "
+    return f"{more}{plan.eligible:,}"
 
 
 def _show_plans(screen: Screen, plans: Sequence[Plan]) -> None:
@@ -291,18 +292,21 @@ def _show_plans(screen: Screen, plans: Sequence[Plan]) -> None:
         "policy", "table", "would remove", "oldest", "how", "guard", numbers=("would remove",)
     )
     for plan in plans:
-        if plan.error is not None:
-            table.add_row(plan.policy.name, plan.policy.relation, "", "", "", "error")
+        name, details = plan.policy.name, plan.details
+        if details is None:
+            table.add_row(*cells(name, plan.policy.relation, "", "", "", "error"))
             continue
-        oldest = [one["oldest"] for one in plan.document["branches"] if one["oldest"]]
-        how = {one["strategy"] for one in plan.document["strategies"]}
+        oldest = [branch.oldest for branch in details.branches if branch.oldest]
+        how = {chosen.strategy for chosen in details.strategies}
         table.add_row(
-            plan.policy.name,
-            plan.policy.relation,
-            _eligible(plan),
-            min(oldest, default=""),
-            " and ".join(sorted(how)),
-            plan.document["verdict"],
+            *cells(
+                name,
+                details.relation,
+                _eligible(details),
+                min(oldest, default=""),
+                " and ".join(sorted(how)),
+                details.verdict,
+            )
         )
     screen.table(table)
     for plan in plans:
@@ -313,28 +317,28 @@ def _say_refusal(screen: Screen, plan: Plan) -> None:
     """Say why a run would be refused, and the command that it would be accepted with."""
     if plan.error is not None:
         screen.say(f"{plan.policy.name}: {plan.error}")
-    elif plan.is_refused:
-        screen.say(f"{plan.policy.name}: {plan.document['reason']}")
+    elif plan.details is not None and plan.is_refused:
+        screen.say(f"{plan.policy.name}: {plan.details.reason}")
     if plan.token is not None:
         screen.say(f"  runner run {shlex.quote(plan.policy.name)} --accept {plan.token}")
 
 
 def _show_plan(screen: Screen, plan: Plan) -> None:
     """Show one plan to somebody who is asked to confirm it."""
-    if plan.error is not None:
-        screen.ask(f"{plan.policy.name}: {plan.error}")
+    name, details = plan.policy.name, plan.details
+    if details is None:
+        screen.ask(f"{name}: {plan.error}")
         return
-    document = plan.document
-    screen.ask(f"{plan.policy.name} would remove {_eligible(plan)} rows of {plan.policy.relation}")
-    for branch in document["branches"]:
-        oldest = f", the oldest {branch['oldest']}" if branch["oldest"] else ""
-        screen.ask(f"  where {branch['condition']}{oldest}")
-    for key in document["foreign_keys"]:
-        screen.ask(f"  {key['child']} refers to {key['parent']}: {key['action']}")
-    for risk in document["risks"]:
-        screen.ask(f"  risk: {risk['message']}")
+    screen.ask(f"{name} would remove {_eligible(details)} rows of {details.relation}")
+    for branch in details.branches:
+        oldest = f", the oldest {branch.oldest}" if branch.oldest else ""
+        screen.ask(f"  where {branch.condition}{oldest}")
+    for key in details.foreign_keys:
+        screen.ask(f"  {key.child} refers to {key.parent}: {key.action}")
+    for risk in details.risks:
+        screen.ask(f"  risk: {risk.message}")
     if plan.is_refused:
-        screen.ask(f"  the guard: {document['reason']}")
+        screen.ask(f"  the guard: {details.reason}")
 
 
 def _show_run(screen: Screen, ran: Ran) -> None:
@@ -414,7 +418,7 @@ def _simulated(planned: Planned) -> dict[str, Any]:
     for name, group in planned.plans.items():
         errors = [f"{plan.policy.name}: {plan.error}" for plan in group if plan.error is not None]
         refused = [plan.policy.name for plan in group if plan.is_refused]
-        eligible = sum(plan.document.get("eligible", 0) for plan in group)
+        eligible = sum(plan.details.eligible for plan in group if plan.details is not None)
         document[name] = {
             "status": "error" if errors else "simulated",
             "operation": group[0].policy.operation,
@@ -424,7 +428,7 @@ def _simulated(planned: Planned) -> dict[str, Any]:
             "exit_reason": "error" if errors else "guard" if refused else None,
             "rows_processed": eligible,
             "rows_deleted": 0,
-            "details": {plan.policy.name: plan.document for plan in group},
+            "details": {plan.policy.name: plan.details for plan in group},
             "errors": errors,
         }
     document["metadata"] = _metadata(planned, dry_run=True)

@@ -219,7 +219,8 @@ def test_an_operator_attests_backups_under_its_own_name(
 
 
 MONITORS = {
-    "preview", "plan_policy", "forecast", "is_alive", "pause_reason", "load_signals",
+    "preview", "plan_policy", "describe_policy", "forecast", "is_alive", "pause_reason",
+    "load_signals",
     "find_sweep_faults", "find_sweep_risks",
 }  # fmt: skip
 OPERATORS = MONITORS | {
@@ -284,6 +285,7 @@ OF_OPERATORS = [
 ]
 OF_MONITORS = [
     "select maintenance.preview('p')",
+    "select maintenance.describe_policy('p')",
     "select maintenance.plan_policy('p')",
     "select from maintenance.run_history",
     "select insert_sweep from maintenance.policy_status",

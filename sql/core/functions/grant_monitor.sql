@@ -20,7 +20,8 @@ begin
     );
     execute format(
         'grant execute on function maintenance.preview(text, boolean), '
-        'maintenance.plan_policy(text, boolean), maintenance.forecast(text), '
+        'maintenance.plan_policy(text, boolean), maintenance.describe_policy(text), '
+        'maintenance.forecast(text), '
         'maintenance.find_sweep_faults(text), '
         'maintenance.find_sweep_risks(maintenance.policy), '
         'maintenance.pause_reason(), maintenance.load_signals(integer[], interval, interval), '
