@@ -56,7 +56,12 @@ def run(
     exact: Annotated[
         bool, typer.Option("--exact", help="With --dry-run, count all rows, not up to 10,000.")
     ] = False,
-    jobs: Annotated[int, typer.Option(metavar="N", help="Sessions that work at once.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Sessions that work at once. Default: 1.", show_default=False
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option(metavar="N", help="Most rows in a transaction.", show_default=False),
@@ -144,11 +149,11 @@ def run(
                 for policy in group:
                     accepted |= _confirm(screen, url, policy, accepted)
         order = api.Order(
-            jobs=jobs,
+            jobs=settings.jobs if jobs is None else jobs,
             batch_size=batch_size,
             max_rows=max_rows,
             max_duration=None if max_duration is None else seconds(max_duration),
-            pace=pace,
+            pace=Pace(settings.pace) if pace is None and settings.pace else pace,
             accept=accepted,
             reason=reason,
             vacuum=vacuum,
