@@ -7,7 +7,6 @@ nothing about its place in the table, in the correlated one both go up together.
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.filling import fill_users
+from benchmarks.copies import COPY, LAYOUTS, TOKENS, filled, fresh_copy, room, roomy_server
 from benchmarks.measuring import (
     Options,
     Spread,
@@ -23,7 +22,6 @@ from benchmarks.measuring import (
     equal,
     heading,
     options,
-    private_server,
     scalar,
     session,
     table,
@@ -41,34 +39,7 @@ if TYPE_CHECKING:
 
     from runner.embedded import Server
 
-TOKENS = 4_000_000
-USERS = 1_000
 TABLES = 2_000
-SETTINGS = {
-    "shared_buffers": "2GB",
-    "work_mem": "64MB",
-    "random_page_cost": "1.1",
-    "max_wal_size": "8GB",
-    "min_wal_size": "4GB",
-    "checkpoint_timeout": "30min",
-}
-"""Room enough for the data, and no checkpoint in the middle of a run."""
-LAYOUTS = {"random": "hashint8extended(i, 7) %% %(tokens)s", "correlated": "i"}
-
-# The tokens expire within 100 days, 90 of which are over; around each midnight by this count there
-# is an hour without any, so that a run that begins a little later removes the same ones.
-FILL = """
-    insert into public.refresh_tokens (id, user_id, token_hash, expires_at)
-    select
-        lpad(to_hex(i), 32, '0')::uuid,
-        lpad(to_hex(1 + i %% %(users)s), 32, '0')::uuid,
-        lpad(to_hex(i), 64, '0'),
-        now() - interval '90 days' + interval '1 hour'
-            + place * 100 / %(tokens)s * interval '1 day'
-            + place * 100 %% %(tokens)s * interval '22 hours' / %(tokens)s
-    from generate_series(0::bigint, %(tokens)s - 1) as i
-    cross join lateral (select abs({place})) as token (place)
-"""
 USUAL_LOOP = """
     create procedure public.usual_loop(
         cutoff timestamptz,
@@ -148,7 +119,6 @@ MANY = """
 REGISTER = """
     select maintenance.register_policy('mine', 'public.token_7', '{"column": "expires_at"}')
 """
-NO_GUARD = {"guard_rows": 9_000_000_000_000, "guard_share": 1}
 GUARD = {"guarded": {"guard_share": 0.5}}
 
 
@@ -200,68 +170,39 @@ NAMES = {
 def measure(chosen: Options) -> None:
     """Measure, and print the tables."""
     runs, tokens = chosen.runs or 5, chosen.rows(TOKENS)
-    with private_server() as server:
-        with session(server) as admin:
-            for name, value in SETTINGS.items():
-                admin.execute(literal(f"alter system set {name} = '{value}'"))
-        server.stop()
-        server.start()
-        with session(server) as admin:
-            for layout in LAYOUTS:
-                admin.execute(literal(f"create database {layout}"))
-                fill(server, layout, tokens)
-            heading(f"Purge: {tokens:,} refresh tokens", runs)
-            shown = (f"{name} {scalar(admin, f'show {name}')}" for name in SETTINGS)
-            print(f"PostgreSQL {scalar(admin, 'show server_version')}; {', '.join(shown)}")
-            measured = {case.title: _Measured(server, case, runs) for case in CASES}
-            table(
-                ("expired", "", "speed", "to DELETE", "WAL to DELETE", "batches", "longest"),
-                [row for case in measured.values() for row in case.rows()],
-            )
-            registered = _register(server, runs)
-            quarter = measured[CASES[0].title]
-            print(f"ours to a DELETE page by page: {quarter.speed('ours', 'in order').shown('x')}")
-            print(f"ours to the usual loop: {quarter.speed('ours', 'loop').shown('x')}")
-            print(f"with its guard to without: {quarter.speed('guarded', 'ours').shown('x')}")
-            print(f"register_policy among {TABLES:,} tables: {registered.shown('ms')}")
+    with roomy_server() as server:
+        for layout in LAYOUTS:
+            with filled(server, layout, tokens) as connection:
+                connection.execute(literal(USUAL_LOOP))
+        heading(f"Purge: {tokens:,} refresh tokens", runs)
+        print(room(server))
+        measured = {case.title: _Measured(server, case, runs) for case in CASES}
+        table(
+            ("expired", "", "speed", "to DELETE", "WAL to DELETE", "batches", "longest"),
+            [row for case in measured.values() for row in case.rows()],
+        )
+        registered = _register(server, runs)
+        quarter = measured[CASES[0].title]
+        print(f"ours to a DELETE page by page: {quarter.speed('ours', 'in order').shown('x')}")
+        print(f"ours to the usual loop: {quarter.speed('ours', 'loop').shown('x')}")
+        print(f"with its guard to without: {quarter.speed('guarded', 'ours').shown('x')}")
+        print(f"register_policy among {TABLES:,} tables: {registered.shown('ms')}")
         _report(measured, registered)
-
-
-def fill(server: Server, layout: str, tokens: int) -> None:
-    """Fill a database that copies are made of."""
-    migrate(server.url(layout))
-    with session(server, layout) as connection:
-        fill_users(connection, USERS)
-        connection.execute("alter table public.refresh_tokens set (autovacuum_enabled = off)")
-        with connection.transaction():
-            connection.execute("set local session_replication_role = replica")
-            connection.execute(
-                literal(FILL.format(place=LAYOUTS[layout])), {"tokens": tokens, "users": USERS}
-            )
-        connection.execute(literal(USUAL_LOOP))
-        connection.execute("vacuum (analyze)")
 
 
 @contextmanager
 def copy(server: Server, case: Case, side: str) -> Generator[Connection]:
     """Lend a session in a fresh copy of a filled database, whose policy expects the case."""
-    with session(server) as admin:
-        admin.execute("drop database if exists copy (force)")
-        admin.execute(literal(f"create database copy template {case.layout} strategy file_copy"))
-        with ExitStack() as sessions:
-            connection = sessions.enter_context(session(server, "copy"))
-            connection.execute("select maintenance.adopt_clone()")
-            settings = {"retention": case.retention} | NO_GUARD | GUARD.get(side, {})
-            connection.execute(
-                "select maintenance.alter_policy('refresh_tokens', %s::text::jsonb)",
-                [json.dumps(settings)],
-            )
-            if case.snapshot:
-                other = sessions.enter_context(session(server, "copy"))
-                other.execute("begin isolation level repeatable read")
-                other.execute("select from public.users limit 1")
-            admin.execute("checkpoint")
-            yield connection
+    settings: dict[str, object] = {"retention": case.retention}
+    with ExitStack() as sessions:
+        connection = sessions.enter_context(
+            fresh_copy(server, case.layout, "refresh_tokens", settings | GUARD.get(side, {}))
+        )
+        if case.snapshot:
+            other = sessions.enter_context(session(server, COPY))
+            other.execute("begin isolation level repeatable read")
+            other.execute("select from public.users limit 1")
+        yield connection
 
 
 def remove(connection: Connection, case: Case, side: str) -> Done:

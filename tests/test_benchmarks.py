@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.insert_sweep import Log
+from benchmarks.pgbench import Log
 
 
 def a_log(*latencies: int) -> Log:
