@@ -31,9 +31,6 @@ class Pace(StrEnum):
 GOALS = {Pace.FULL: 0.050, Pace.POLITE: 0.010, Pace.LAG: 0.010}
 """How long a batch should take, in seconds. Whatever waits for the run's locks waits as long."""
 
-RESTS = {Pace.FULL: 0.0, Pace.POLITE: 1.0, Pace.LAG: 1.0}
-"""How long a session rests after a batch, as a multiple of the time that it took."""
-
 SHORTEST = 0.002
 """Batches are not made shorter than that, in seconds, whoever waits for their locks."""
 
@@ -76,7 +73,6 @@ class Brake:
         self.holding: Signal | None = None
         self.signals: list[Signal] = []
         self._url = url
-        self._rest = RESTS[pace]
         self._watches = pace is Pace.LAG
         self._stack = ExitStack()
         self._connection: Connection | None = None
@@ -88,10 +84,6 @@ class Brake:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def rest(self, took: float) -> float:
-        """Return how long a session rests after a batch that took so long."""
-        return took * self._rest
 
     def check(self, pids: Sequence[int]) -> None:
         """Read the signals if it is time to. Raises what psycopg raises where that fails."""

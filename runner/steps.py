@@ -448,7 +448,7 @@ class Step:
             if batch.exit_reason is not None:
                 self._end(_Ended(batch.exit_reason, batch.message))
                 return
-            self._over.wait(max(batch.pause, self._brake.rest(monotonic() - began)))
+            self._over.wait(max(batch.pause, 0 if self._is_full else monotonic() - began))
 
     def _batch(self, session: Connection, part: str | None, size: int) -> _Batch:
         cursor = psycopg.ClientCursor(session, row_factory=class_row(_Batch))
