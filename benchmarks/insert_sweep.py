@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from re import search
 from typing import TYPE_CHECKING
 
+from benchmarks import pgbench
 from benchmarks.filling import USER, fill_users
 from benchmarks.measuring import (
     Options,
@@ -37,13 +37,12 @@ from benchmarks.measuring import (
     temporary_folder,
     turns,
 )
-from runner import programs
+from benchmarks.pgbench import Log
 from runner.connection import literal
-from runner.errors import RunnerError
 from runner.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from psycopg import Connection
 
@@ -165,38 +164,6 @@ ALL = Parts((*SITUATIONS, COST))
 
 
 @dataclass(frozen=True)
-class Log:
-    """What pgbench logged of the transactions that were committed."""
-
-    latencies: tuple[float, ...]
-    """Milliseconds, in ascending order."""
-    seconds: float
-    """From the begin of the first to the end of the last."""
-    end: float
-    """When the last one ended, in seconds since 1970."""
-
-    @classmethod
-    def read(cls, lines: Iterable[str]) -> Log:
-        """Read what ``pgbench --log`` writes: one line for each transaction."""
-        latencies: list[float] = []
-        begins: list[float] = []
-        ends: list[float] = []
-        for line in lines:
-            _client, _number, took, _script, seconds, microseconds, *_ = line.split()
-            if took != "failed":
-                latencies.append(int(took) / 1000)
-                ends.append(int(seconds) + int(microseconds) / 1e6)
-                begins.append(ends[-1] - int(took) / 1e6)
-        if not latencies:
-            raise SystemExit("pgbench committed nothing")
-        return cls(tuple(sorted(latencies)), max(ends) - min(begins), max(ends))
-
-    def percentile(self, percent: int) -> float:
-        """Return the latency that so many per cent do not exceed."""
-        return self.latencies[-(-percent * len(self.latencies) // 100) - 1]
-
-
-@dataclass(frozen=True)
 class Done:
     """What one turn did."""
 
@@ -304,28 +271,18 @@ def load(
             other.execute("select from public.users limit 1")
         script = folder / "insert.sql"
         script.write_text(INSERT.format(lives=situation.lives))
-        said = _pgbench(
+        said = pgbench.run(
             server,
             *("--no-vacuum", "--protocol=prepared", f"--file={script}", f"--time={seconds}"),
             *(f"--client={clients}", f"--jobs={min(clients, os.cpu_count() or 1)}"),
-            *("--log", f"--log-prefix={folder / 'log'}", server.url("copy")),
+            *(*pgbench.logging(folder), server.url("copy")),
         )
-        failed = search(r"number of failed transactions: (\d+)", said)
-        assert failed, said
-        log = Log.read(
-            line for part in folder.glob("log.*") for line in part.read_text().splitlines()
-        )
+        failed = pgbench.failed(said)
+        log = Log.read(pgbench.logged(folder))
         with session(server, "copy") as connection:
             row = connection.execute(COUNT, {"end": log.end}).fetchone()
         assert row
-        return log, int(failed[1]), (row[0], row[1])
-
-
-def _pgbench(server: Server, *arguments: str) -> str:
-    try:
-        return programs.run(server.bin / "pgbench", *arguments, account=None)
-    except RunnerError as error:
-        raise SystemExit(f"{error}\n{error.detail}") from error
+        return log, failed, (row[0], row[1])
 
 
 class _Measured:

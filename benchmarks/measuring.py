@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 CHOICE = "RUNNER_PG_BIN"
 SETTINGS = ("shared_buffers", "work_mem", "fsync", "synchronous_commit", "autovacuum", "jit")
+COPY = "copy"
+"""The database that fresh_copy makes."""
 ROOMY = {
     "shared_buffers": "2GB",
     "work_mem": "64MB",
@@ -349,11 +351,11 @@ def roomy_server() -> Generator[Server]:
 
 @contextmanager
 def fresh_copy(server: Server, template: str) -> Generator[Connection]:
-    """Lend a session in a fresh copy of a database, called "copy"; CHECKPOINT is the caller's."""
+    """Lend a session in a fresh copy of a database; CHECKPOINT is the caller's."""
     with session(server) as admin:
-        admin.execute("drop database if exists copy (force)")
-        admin.execute(literal(f"create database copy template {template} strategy file_copy"))
-    with session(server, "copy") as connection:
+        admin.execute(literal(f"drop database if exists {COPY} (force)"))
+        admin.execute(literal(f"create database {COPY} template {template} strategy file_copy"))
+    with session(server, COPY) as connection:
         connection.execute("select maintenance.adopt_clone()")
         yield connection
 

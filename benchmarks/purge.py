@@ -7,20 +7,19 @@ nothing about its place in the table, in the correlated one both go up together.
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.filling import fill_users
+from benchmarks.copies import LAYOUTS, TOKENS, filled, tended_copy
 from benchmarks.measuring import (
+    COPY,
     Options,
     Removals,
     Spread,
     call,
-    fresh_copy,
     logged,
     options,
     removal,
@@ -46,25 +45,7 @@ if TYPE_CHECKING:
     from benchmarks.measuring import Done
     from runner.embedded import Server
 
-TOKENS = 4_000_000
-USERS = 1_000
 TABLES = 2_000
-LAYOUTS = {"random": "hashint8extended(i, 7) %% %(tokens)s", "correlated": "i"}
-
-# The tokens expire within 100 days, 90 of which are over; around each midnight by this count there
-# is an hour without any, so that a run that begins a little later removes the same ones.
-FILL = """
-    insert into public.refresh_tokens (id, user_id, token_hash, expires_at)
-    select
-        lpad(to_hex(i), 32, '0')::uuid,
-        lpad(to_hex(1 + i %% %(users)s), 32, '0')::uuid,
-        lpad(to_hex(i), 64, '0'),
-        now() - interval '90 days' + interval '1 hour'
-            + place * 100 / %(tokens)s * interval '1 day'
-            + place * 100 %% %(tokens)s * interval '22 hours' / %(tokens)s
-    from generate_series(0::bigint, %(tokens)s - 1) as i
-    cross join lateral (select abs({place})) as token (place)
-"""
 USUAL_LOOP = """
     create procedure public.usual_loop(
         cutoff timestamptz,
@@ -136,7 +117,6 @@ MANY = """
 REGISTER = """
     select maintenance.register_policy('mine', 'public.token_7', '{"column": "expires_at"}')
 """
-NO_GUARD = {"guard_rows": 9_000_000_000_000, "guard_share": 1}
 GUARD = {"guarded": {"guard_share": 0.5}}
 
 
@@ -181,7 +161,6 @@ def measure(chosen: Options) -> None:
     with roomy_server() as server:
         with session(server) as admin:
             for layout in LAYOUTS:
-                admin.execute(literal(f"create database {layout}"))
                 fill(server, layout, tokens)
             roomy_heading(f"Purge: {tokens:,} refresh tokens", runs, admin)
             measured = {
@@ -206,34 +185,22 @@ def measure(chosen: Options) -> None:
 
 def fill(server: Server, layout: str, tokens: int) -> None:
     """Fill a database that copies are made of."""
-    migrate(server.url(layout))
-    with session(server, layout) as connection:
-        fill_users(connection, USERS)
-        connection.execute("alter table public.refresh_tokens set (autovacuum_enabled = off)")
-        with connection.transaction():
-            connection.execute("set local session_replication_role = replica")
-            connection.execute(
-                literal(FILL.format(place=LAYOUTS[layout])), {"tokens": tokens, "users": USERS}
-            )
+    with filled(server, layout, tokens) as connection:
         connection.execute(literal(USUAL_LOOP))
-        connection.execute("vacuum (analyze)")
 
 
 @contextmanager
 def copy(server: Server, case: Case, side: str) -> Generator[Connection]:
     """Lend a session in a fresh copy of a filled database, whose policy expects the case."""
+    settings = {"retention": case.retention} | GUARD.get(side, {})
     with ExitStack() as sessions:
-        connection = sessions.enter_context(fresh_copy(server, case.layout))
-        settings = {"retention": case.retention} | NO_GUARD | GUARD.get(side, {})
-        connection.execute(
-            "select maintenance.alter_policy('refresh_tokens', %s::text::jsonb)",
-            [json.dumps(settings)],
+        connection = sessions.enter_context(
+            tended_copy(server, case.layout, "refresh_tokens", settings)
         )
         if case.snapshot:
-            other = sessions.enter_context(session(server, "copy"))
+            other = sessions.enter_context(session(server, COPY))
             other.execute("begin isolation level repeatable read")
             other.execute("select from public.users limit 1")
-        connection.execute("checkpoint")
         yield connection
 
 

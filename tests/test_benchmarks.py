@@ -1,12 +1,12 @@
-"""What the benchmarks make of pgbench's log, and one of them as a whole, with few rows."""
+"""What the benchmarks make of pgbench's log, and that those of whole runs work at all."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks import django_rivals
-from benchmarks.insert_sweep import Log
+from benchmarks import django_rivals, foreground, memory
 from benchmarks.measuring import Options
+from benchmarks.pgbench import Log, failed
 
 
 def a_log(*latencies: int) -> Log:
@@ -45,6 +45,37 @@ def test_a_percentile_is_a_latency_that_was_measured() -> None:
     three = a_log(30, 10, 20)
     assert [three.percentile(percent) for percent in (33, 34, 50, 99)] == [10, 20, 20, 30]
     assert a_log(7).percentile(50) == 7
+
+    assert hundred.percentile(99.9) == 100
+    thousand = a_log(*range(1, 1001))
+    assert [thousand.percentile(percent) for percent in (99.8, 99.9)] == [998, 999]
+
+
+def test_what_reaches_into_a_span_of_time_counts() -> None:
+    lines = [f"0 1 1000000 0 170000000{second} 0" for second in (2, 4, 6, 8)]
+    log = Log.read(lines, 1700000003.5, 1700000005.5)
+    assert log.seconds == 3
+    assert log.rate == 2 / 3
+
+
+def test_a_client_that_gave_up_has_failed() -> None:
+    said = "pgbench: error: client 2 script 0 aborted in command 1 query 0: ERROR:  no\n"
+    assert failed(said + "number of failed transactions: 3 (0.1%)") == 4
+    with pytest.raises(SystemExit, match="did not come to its end"):
+        failed("killed")
+
+
+def test_an_application_is_measured_beside_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    sides = {side: foreground.SIDES[side] for side in ("full, 2 jobs", "one DELETE")}
+    foreground.measure(Options(runs=1, size=0.001), sides, before=0.2)
+    printed = capsys.readouterr().out
+    assert "target no statement failed: met" in printed
+    assert all(side in printed for side in sides)
+
+
+def test_the_memory_of_runs_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    memory.measure(Options(runs=1, size=0.0001))
+    assert "1,000 rows" in capsys.readouterr().out
 
 
 def test_policies_leave_what_the_commands_of_django_and_simplejwt_leave(
