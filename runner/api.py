@@ -18,27 +18,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runner.access import Grants, RoleAccess, TableOwner, grant, grants, revoke
     from runner.backup import Backup
     from runner.control import Entry, history, pause, resume, stop
     from runner.demo import Demo, demo
+    from runner.doctor import Diagnosis, Finding, diagnose
     from runner.embedded import Server
     from runner.errors import Exit, RunnerError
+    from runner.identity import Adoption, Identity, adopt_clone, identify
+    from runner.leases import Lease, break_lease, leases
     from runner.locks import MIGRATION_LOCK, Stopped, Terms
     from runner.migrate import Done, Migrated, migrate
     from runner.pace import Pace, Signal
     from runner.rollback import Loss, RollbackPlan, RolledBack, plan_rollback, rollback
     from runner.runs import Plan, Planned, Ran, listed, plan, run
     from runner.settings import Setting, Settings, embedded_server, load
+    from runner.stats import DatabaseFacts, Removable, Stats, TableFacts, TokenFacts, stats
     from runner.status import ScriptStatus, Status, SweepStatus, show, show_all, status
     from runner.steps import Order, Policy, Progress, StepResult, Vacuumed
 
 __all__ = [
     "MIGRATION_LOCK",
+    "Adoption",
     "Backup",
+    "DatabaseFacts",
     "Demo",
+    "Diagnosis",
     "Done",
     "Entry",
     "Exit",
+    "Finding",
+    "Grants",
+    "Identity",
+    "Lease",
     "Loss",
     "Migrated",
     "Order",
@@ -48,6 +60,8 @@ __all__ = [
     "Policy",
     "Progress",
     "Ran",
+    "Removable",
+    "RoleAccess",
     "RollbackPlan",
     "RolledBack",
     "RunnerError",
@@ -56,15 +70,26 @@ __all__ = [
     "Setting",
     "Settings",
     "Signal",
+    "Stats",
     "Status",
     "StepResult",
     "Stopped",
     "SweepStatus",
+    "TableFacts",
+    "TableOwner",
     "Terms",
+    "TokenFacts",
     "Vacuumed",
+    "adopt_clone",
+    "break_lease",
     "demo",
+    "diagnose",
     "embedded_server",
+    "grant",
+    "grants",
     "history",
+    "identify",
+    "leases",
     "listed",
     "load",
     "migrate",
@@ -72,26 +97,33 @@ __all__ = [
     "plan",
     "plan_rollback",
     "resume",
+    "revoke",
     "rollback",
     "run",
     "show",
     "show_all",
+    "stats",
     "status",
     "stop",
 ]
 
 MODULES = {
+    "access": ["Grants", "RoleAccess", "TableOwner", "grant", "grants", "revoke"],
     "backup": ["Backup"],
     "control": ["Entry", "history", "pause", "resume", "stop"],
     "demo": ["Demo", "demo"],
+    "doctor": ["Diagnosis", "Finding", "diagnose"],
     "embedded": ["Server"],
     "errors": ["Exit", "RunnerError"],
+    "identity": ["Adoption", "Identity", "adopt_clone", "identify"],
+    "leases": ["Lease", "break_lease", "leases"],
     "locks": ["MIGRATION_LOCK", "Stopped", "Terms"],
     "migrate": ["Done", "Migrated", "migrate"],
     "pace": ["Pace", "Signal"],
     "rollback": ["Loss", "RollbackPlan", "RolledBack", "plan_rollback", "rollback"],
     "runs": ["Plan", "Planned", "Ran", "listed", "plan", "run"],
     "settings": ["Setting", "Settings", "embedded_server", "load"],
+    "stats": ["DatabaseFacts", "Removable", "Stats", "TableFacts", "TokenFacts", "stats"],
     "status": ["ScriptStatus", "Status", "SweepStatus", "show", "show_all", "status"],
     "steps": ["Order", "Policy", "Progress", "StepResult", "Vacuumed"],
 }

@@ -62,9 +62,15 @@ class Screen:
             return
         from rich.console import Console
 
-        # Off a terminal there is no width: a line of a table must not be cut for a pipe.
+        # Off a terminal there is no width: a line of a table must not be cut for a pipe. A name may
+        # hold [bold] or :boom:, and is printed as it is.
         with suppress(OSError):
-            Console(width=None if sys.stdout.isatty() else 200).print(table)
+            Console(
+                width=None if sys.stdout.isatty() else 200,
+                markup=False,
+                emoji=False,
+                highlight=False,
+            ).print(table)
 
     def document(self, answer: Any) -> None:
         """Print the answer for machines."""
@@ -169,3 +175,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def moment(time: datetime | None) -> str:
+    """Return a time for people, to the second; nothing for none."""
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S %Z}"
+
+
+def byte_size(size: float) -> str:
+    """Return a size for people, in the unit that leaves up to three digits before the point."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TB"

@@ -71,17 +71,23 @@ begin
 
             select
                 case
-                    when is_counted then v_rows
-                    else greatest(
-                        v_rows, sum(maintenance.estimate_eligible(v_policy, leaf, v_bounds))
-                    )
+                    when v_rows = 0 then 0
+                    when is_counted then v_rows * taken.bytes
+                    else greatest(v_rows, taken.estimated) * taken.bytes
                 end
-                * sum(class.relpages) filter (where class.reltuples > 0)
-                * current_setting('block_size')::bigint
-                / nullif(sum(class.reltuples) filter (where class.reltuples > 0), 0)::numeric
             into estimated_bytes
-            from maintenance.leaves_of(v_policy.relation) as leaf
-            join pg_catalog.pg_class as class on class.oid = leaf;
+            from (
+                select
+                    sum(class.relpages) filter (where class.reltuples > 0)
+                    * current_setting('block_size')::numeric
+                    / nullif(sum(class.reltuples) filter (where class.reltuples > 0), 0)::numeric,
+                    case
+                        when not is_counted then
+                            sum(maintenance.estimate_eligible(v_policy, leaf, v_bounds))
+                    end
+                from maintenance.leaves_of(v_policy.relation) as leaf
+                join pg_catalog.pg_class as class on class.oid = leaf
+            ) as taken (bytes, estimated);
 
             select string_agg(coalesce(found.unknown, found.value), '; ' order by found.branch)
             into oldest
