@@ -20,6 +20,8 @@ from runner.status import status
 if TYPE_CHECKING:
     from psycopg import Connection
 
+    from runner.status import ScriptStatus, Status
+
 OK, NOTICE, PROBLEM, UNKNOWN = "ok", "notice", "problem", "unknown"
 
 
@@ -112,11 +114,10 @@ def _migrations(url: str) -> Generator[Finding]:
     if not stands.chains:
         yield Finding("migrations", None, PROBLEM, "there are none here", "runner migrate")
         return
-    for one in stands.scripts:
-        if one.status != "applied":
-            yield Finding(
-                "migrations", one.id, PROBLEM, f"it is {one.status}", remedies[one.status]
-            )
+    if not (_unapplied(stands) or stands.missing_objects):
+        yield Finding("migrations", None, OK, f"{len(stands.scripts)} are applied", None)
+    for one in _unapplied(stands):
+        yield Finding("migrations", one.id, PROBLEM, f"it is {one.status}", remedies[one.status])
     for name in stands.missing_objects:
         yield Finding(
             "migrations",
@@ -125,9 +126,10 @@ def _migrations(url: str) -> Generator[Finding]:
             "it is gone: somebody dropped it",
             "put it back: `runner show` has it",
         )
-    if stands.is_migrated or not stands.missing_objects:
-        applied = sum(one.status == "applied" for one in stands.scripts)
-        yield Finding("migrations", None, OK, f"{applied} are applied", None)
+
+
+def _unapplied(stands: Status) -> list[ScriptStatus]:
+    return [one for one in stands.scripts if one.status != "applied"]
 
 
 def _endpoint(connection: Connection) -> Generator[Finding]:

@@ -95,7 +95,7 @@ def migrate(
                 terms.say(f"empty database: installing {' and '.join(chosen)}")
             applied = [_apply(connection, url, one, chosen, terms) for one in pending]
             indexes = _build_indexes(connection, url, terms)
-            if state.facts.owns_schema:
+            if state.facts.owns_schema and not state.facts.is_standby:
                 remember_first(connection)
     return Migrated(state.facts.database, chosen, applied, indexes, dry_run=False)
 

@@ -89,6 +89,12 @@ def test_rights_that_are_missing_are_problems(role: Callable[[str], str], tx: Co
         tx, "select name, message from maintenance.diagnose_rights() where name = %s", owner
     )]  # fmt: skip
     assert told[-1] == f"{master} does not inherit the rights of {owner}"
+    remedies = column(
+        tx, "select remedy from maintenance.diagnose_rights() where name = %s order by 1", owner
+    )
+    assert remedies[0].startswith(f"grant {owner} to {master}")
+    execute(tx, remedies[0])
+    execute(tx, f"revoke {owner} from {master}")
     execute(tx, f"grant {owner} to {master}")
     told = column(tx, "select message from maintenance.diagnose_rights() where name = %s", owner)
     assert not [each for each in told if "inherit" in each or "SET ROLE" in each]

@@ -21,15 +21,22 @@ as $function$
         from pg_catalog.pg_namespace as namespace
         where namespace.nspname = 'maintenance'
     ) as master (name)
+    cross join lateral (
+        select format('grant %I to %I', owner.owner, master.name) || case
+            when current_setting('server_version_num')::integer >= 160000 then
+                ' with inherit true, set true'
+            else ''
+        end
+    ) as granting (statement)
     left join lateral (
         select
             format('%I does not inherit the rights of %I', master.name, owner.owner),
-            format('grant %I to %I%s', owner.owner, master.name, ' with inherit true, set true')
+            granting.statement
         where not owner.is_inherited
         union all
         select
             format('%I may not SET ROLE to %I', master.name, owner.owner),
-            format('grant %I to %I%s', owner.owner, master.name, ' with inherit true, set true')
+            granting.statement
         where owner.is_inherited
           and not owner.may_be_set
         union all

@@ -30,7 +30,7 @@ declare
     v_policy maintenance.policy;
     v_judged record;
     v_bounds text[];
-    v_rows numeric;
+    v_rows bigint;
 begin
     for v_policy in
         select known.*
@@ -69,12 +69,13 @@ begin
             is_counted := exact or v_rows <= c_counted;
             eligible := case when is_counted then v_rows else c_counted end;
 
-            select
+            select (
                 case
                     when v_rows = 0 then 0
                     when is_counted then v_rows * taken.bytes
                     else greatest(v_rows, taken.estimated) * taken.bytes
                 end
+            )::bigint
             into estimated_bytes
             from (
                 select
