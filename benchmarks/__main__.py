@@ -6,6 +6,7 @@ from benchmarks import (
     cold_start,
     command_start,
     deck_refresh,
+    django_rivals,
     insert_sweep,
     logins,
     purge,
@@ -18,6 +19,7 @@ chosen = options(__doc__)
 for benchmark in (
     token_cleanup,
     purge,
+    django_rivals,
     insert_sweep,
     logins,
     deck_refresh,

@@ -17,7 +17,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,24 @@ if TYPE_CHECKING:
 
 CHOICE = "RUNNER_PG_BIN"
 SETTINGS = ("shared_buffers", "work_mem", "fsync", "synchronous_commit", "autovacuum", "jit")
+ROOMY = {
+    "shared_buffers": "2GB",
+    "work_mem": "64MB",
+    "random_page_cost": "1.1",
+    "max_wal_size": "8GB",
+    "min_wal_size": "4GB",
+    "checkpoint_timeout": "30min",
+}
+"""Room enough for the data, and no checkpoint in the middle of a run."""
+LAST_RUN = """
+    select
+        sum(step.removed)::bigint,
+        extract(epoch from max(step.longest_batch))::float8 * 1000,
+        sum(step.batches)::bigint,
+        string_agg(distinct step.exit_reason, ', ')
+    from maintenance.run_step as step
+    where step.run = (select max(latest.run) from maintenance.run_step as latest)
+"""
 
 
 @dataclass(frozen=True)
@@ -141,6 +159,86 @@ def turns(runs: int, **sides: Callable[[], float]) -> dict[str, Spread]:
     return {name: Spread(tuple(figures)) for name, figures in measured.items()}
 
 
+@dataclass(frozen=True)
+class Done:
+    """What one run of a side removed, and at what price."""
+
+    rows: int
+    ms: float
+    wal: int
+    """Bytes of write-ahead log."""
+    longest: float
+    """Milliseconds of the longest transaction."""
+    batches: int
+
+
+class Removals:
+    """What several sides removed, turn by turn. The first one is what the others are held to."""
+
+    def __init__(self, runs: int, sides: Mapping[str, Callable[[], Done]]) -> None:
+        done: dict[str, list[Done]] = {side: [] for side in sides}
+
+        def turn(side: str, work: Callable[[], Done]) -> float:
+            done[side].append(work())
+            return done[side][-1].ms
+
+        self.times = turns(
+            runs, **{side: partial(turn, side, work) for side, work in sides.items()}
+        )
+        self.done = {side: found[1:] for side, found in done.items()}
+        self.first = next(iter(sides))
+        equal("rows removed", *(one.rows for found in done.values() for one in found))
+
+    def speed(self, side: str, other: str | None = None) -> Spread:
+        """Rows per second, as a multiple of another side's."""
+        return self.times[other or self.first].over(self.times[side])
+
+    def wal(self, side: str) -> Spread:
+        """Bytes of the log, as a multiple of what the first side wrote."""
+        return Spread(tuple(one.wal for one in self.done[side])).over(
+            Spread(tuple(one.wal for one in self.done[self.first]))
+        )
+
+    def longest(self, side: str) -> Spread:
+        """Milliseconds of the longest transaction."""
+        return Spread(tuple(one.longest for one in self.done[side]))
+
+    def rows(self, title: str, names: Mapping[str, str]) -> list[tuple[str, ...]]:
+        """The lines of the table."""
+        return [
+            (
+                title,
+                names[side],
+                Spread(tuple(one.rows * 1000 / one.ms for one in found)).shown("/s"),
+                self.speed(side).shown("x"),
+                self.wal(side).shown("x"),
+                f"{median(one.batches for one in found):,.0f}",
+                self.longest(side).shown("ms"),
+            )
+            for side, found in self.done.items()
+        ]
+
+
+def removal(connection: Connection, work: Callable[[], tuple[int, float, int]]) -> Done:
+    """Time what returns rows, milliseconds of its longest batch (0: it is one), and batches."""
+    before = scalar(connection, "select pg_current_wal_insert_lsn()")
+    began = time.perf_counter()
+    rows, longest, batches = work()
+    ms = (time.perf_counter() - began) * 1000
+    wal = scalar(
+        connection, "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %(before)s)", before=before
+    )
+    return Done(rows, ms, int(wal), longest or ms, batches)
+
+
+def logged(connection: Connection) -> tuple[int, float, int]:
+    """Return of the last run: rows, milliseconds of the longest batch, and batches."""
+    row = connection.execute(literal(LAST_RUN)).fetchone()
+    assert row
+    equal("why it ended", row[3], "exhausted")
+    return row[0], row[1], row[2]
+
+
 def call(
     connection: Connection, statement: str, parameters: Mapping[str, object] | None = None
 ) -> Call:
@@ -238,6 +336,29 @@ def private_server(binaries: Path | None = None) -> Generator[Server]:
 
 
 @contextmanager
+def roomy_server() -> Generator[Server]:
+    """Lend a server with room for large tables."""
+    with private_server() as server:
+        with session(server) as admin:
+            for name, value in ROOMY.items():
+                admin.execute(literal(f"alter system set {name} = '{value}'"))
+        server.stop()
+        server.start()
+        yield server
+
+
+@contextmanager
+def fresh_copy(server: Server, template: str) -> Generator[Connection]:
+    """Lend a session in a fresh copy of a database, called "copy"; CHECKPOINT is the caller's."""
+    with session(server) as admin:
+        admin.execute("drop database if exists copy (force)")
+        admin.execute(literal(f"create database copy template {template} strategy file_copy"))
+    with session(server, "copy") as connection:
+        connection.execute("select maintenance.adopt_clone()")
+        yield connection
+
+
+@contextmanager
 def _chosen(binaries: Path | None) -> Generator[None]:
     """Choose the programs of a server that is made meanwhile: it asks the environment, and once."""
     before = os.environ.get(CHOICE)
@@ -276,6 +397,13 @@ def heading(title: str, runs: int, connection: Connection | None = None) -> None
     if connection is not None:
         shown = (f"{name} {scalar(connection, f'show {name}')}" for name in SETTINGS)
         print(f"default settings: {', '.join(shown)}")
+
+
+def roomy_heading(title: str, runs: int, connection: Connection) -> None:
+    """Print the same of a roomy server."""
+    heading(title, runs)
+    shown = (f"{name} {scalar(connection, f'show {name}')}" for name in ROOMY)
+    print(f"PostgreSQL {scalar(connection, 'show server_version')}; {', '.join(shown)}")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

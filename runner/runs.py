@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.rows import class_row
@@ -19,14 +19,11 @@ from runner.database import installed
 from runner.errors import Exit, RunnerError
 from runner.locks import Terms
 from runner.pace import Signal
+from runner.policies import PolicyPlan, read_plan
 from runner.steps import PROGRAM, Crew, Order, Policy, Progress, Step, StepResult
 
 if TYPE_CHECKING:
     from psycopg import Connection
-
-EXITS = {"error": Exit.FAILED, "incomplete": Exit.FAILED, "guard": Exit.REFUSED,
-         "lease_held": Exit.BUSY}  # fmt: skip
-"""The exit status that follows from an exit reason; the others are done."""
 
 PRECEDENCE = (Exit.FAILED, Exit.REFUSED, Exit.BUSY, Exit.FINDINGS)
 """Of several exit statuses, the first of these that occurs is the command's."""
@@ -49,30 +46,30 @@ class Ran:
     @property
     def code(self) -> Exit:
         """The exit status that tells the truth about all steps."""
-        return worst([EXITS.get(step.exit_reason, Exit.DONE) for step in self.steps])
+        return worst([step.code for step in self.steps])
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run of a policy would do now: the document of ``maintenance.plan_policy``."""
+    """What a run of a policy would do now."""
 
     policy: Policy
-    document: dict[str, Any]
+    details: PolicyPlan | None
     error: str | None = None
-    """Why there is none."""
+    """Why there are none."""
 
     @property
     def token(self) -> str | None:
-        return self.document.get("token")
+        return None if self.details is None else self.details.token
 
     @property
     def is_refused(self) -> bool:
         """Whether the guard, or a missing backup, would refuse the run."""
-        return self.error is None and self.document["verdict"] not in ("pass", "accepted")
+        return self.details is not None and not self.details.may_run
 
     @property
     def code(self) -> Exit:
-        if self.error is not None:
+        if self.details is None:
             return Exit.FAILED
         return Exit.REFUSED if self.is_refused else Exit.DONE
 
@@ -179,9 +176,9 @@ def _plan(connection: Connection, policy: Policy, *, exact: bool) -> Plan:
     except (psycopg.errors.InsufficientPrivilege, psycopg.OperationalError):
         raise
     except psycopg.Error as error:
-        return Plan(policy, {}, error.diag.message_primary or str(error))
+        return Plan(policy, None, error.diag.message_primary or str(error))
     assert row is not None
-    return Plan(policy, row[0])
+    return Plan(policy, read_plan(row[0]))
 
 
 def run(

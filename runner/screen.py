@@ -10,6 +10,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from runner.errors import RunnerError
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from runner.steps import Progress
+
+
+CONTROLS = {
+    code: chr(code).encode("unicode_escape").decode()
+    for code in (
+        *range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+    )
+}  # fmt: skip
+"""Characters that a terminal obeys, or that reorder a line, and how they are shown instead: names
+in a database are anybody's."""
+
+LINES = {code: shown for code, shown in CONTROLS.items() if chr(code) not in "\n\t"}
+"""The same for text that may have several lines."""
 
 
 class Output(StrEnum):
@@ -62,15 +77,16 @@ class Screen:
             return
         from rich.console import Console
 
-        # Off a terminal there is no width: a line of a table must not be cut for a pipe. A name may
-        # hold [bold] or :boom:, and is printed as it is.
+        # Off a terminal there is no width: a line of a table must not be cut for a pipe.
+        # What stands in brackets or between colons is a name, and neither a style nor an emoji.
+        width = None if sys.stdout.isatty() else 1000
         with suppress(OSError):
-            Console(
-                width=None if sys.stdout.isatty() else 200,
-                markup=False,
-                emoji=False,
-                highlight=False,
-            ).print(table)
+            Console(width=width, markup=False, emoji=False).print(table)
+
+    def fits(self, width: int) -> bool:
+        """Whether lines of that width fit on the terminal. Off a terminal there is any room."""
+        is_terminal = sys.stdout is not None and sys.stdout.isatty()
+        return not is_terminal or width <= get_terminal_size().columns
 
     def document(self, answer: Any) -> None:
         """Print the answer for machines."""
@@ -142,15 +158,40 @@ class Bar:
         )
 
 
-def new_table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
-    """Return an empty table in this product's style; the ``numbers`` columns are flush right."""
+def new_table(*columns: str, numbers: tuple[str, ...] = (), wraps: bool = False) -> Table:
+    """Return an empty table in this product's style; the ``numbers`` columns are flush right.
+
+    Where the terminal is too narrow, cells are cut, or continued in the next line if it ``wraps``.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, header_style="bold", show_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
+        table.add_column(
+            column,
+            justify="right" if column in numbers else "left",
+            no_wrap=not wraps,
+            overflow="fold" if wraps else "ellipsis",
+        )
     return table
+
+
+def cells(*values: object) -> list[str]:
+    """Write values as the cells of a row: nothing for None, and control characters spelled out."""
+    return [_cell(value) for value in values]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S %Z}"
+    return str(value).translate(CONTROLS)
 
 
 def _print(text: str, stream: TextIO | None) -> None:
@@ -158,7 +199,7 @@ def _print(text: str, stream: TextIO | None) -> None:
     if stream is None:
         return
     try:
-        print(text, file=stream, flush=True)
+        print(text.translate(LINES), file=stream, flush=True)
     except OSError:
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

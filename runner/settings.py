@@ -18,7 +18,11 @@ LIBPQ = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 
 TEXTS = ("backup.folder", "embedded.folder")
 NUMBERS = ("migrate.lock_wait",)
+COUNTS = ("run.jobs",)
+CHOICES = {"run.pace": ("full", "polite", "lag")}
 """Every setting of runner.toml: section and key."""
+
+NAMES = (*TEXTS, *NUMBERS, *COUNTS, *CHOICES)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,10 @@ class Settings:
     """None where neither a setting nor a home says where; see ``folder``."""
     lock_wait: float
     """Seconds for which migrate and rollback try again while others hold a lock they need."""
+    jobs: int
+    """Sessions of a run."""
+    pace: str | None
+    """Pace of a run. None: full, but polite for what had to be accepted."""
     sources: Mapping[str, str]
 
     def listed(self) -> list[Setting]:
@@ -49,6 +57,8 @@ class Settings:
         shown: dict[str, str | float | None] = {
             "database_url": None if url is None else masked(url) or "chosen by libpq",
             "migrate.lock_wait": self.lock_wait,
+            "run.jobs": self.jobs,
+            "run.pace": self.pace,
             "backup.folder": _shown(self.backup_folder),
             "embedded.folder": _shown(self.embedded_folder),
         }
@@ -64,7 +74,7 @@ def load(database_url: str | None = None, environ: Mapping[str, str] | None = No
     environ = os.environ if environ is None else environ
     file = Path(environ.get("RUNNER_CONFIG") or "runner.toml")
     given = _read(file) if environ.get("RUNNER_CONFIG") or file.exists() else {}
-    sources = {name: str(file) if name in given else "default" for name in (*TEXTS, *NUMBERS)}
+    sources = {name: str(file) if name in given else "default" for name in NAMES}
     if environ.get("RUNNER_PG_DIR"):
         given["embedded.folder"] = environ["RUNNER_PG_DIR"]
         sources["embedded.folder"] = "RUNNER_PG_DIR"
@@ -74,6 +84,8 @@ def load(database_url: str | None = None, environ: Mapping[str, str] | None = No
         backup_folder=_path(given.get("backup.folder"), "backups"),
         embedded_folder=_path(given.get("embedded.folder"), ""),
         lock_wait=float(given.get("migrate.lock_wait", 30)),
+        jobs=int(given.get("run.jobs", 1)),
+        pace=str(given["run.pace"]) if "run.pace" in given else None,
         sources=sources,
     )
 
@@ -109,10 +121,15 @@ def _read(file: Path) -> dict[str, str | float]:
         elif name in NUMBERS:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             wanted, right = "a number, and not negative", is_number and value >= 0
+        elif name in COUNTS:
+            is_count = isinstance(value, int) and not isinstance(value, bool)
+            wanted, right = "a whole number from 1 on", is_count and value >= 1
+        elif name in CHOICES:
+            wanted, right = f"one of {', '.join(CHOICES[name])}", value in CHOICES[name]
         else:
             raise RunnerError(
                 f"{file} has a setting {name}, which does not exist",
-                hint=f"The settings are {', '.join((*TEXTS, *NUMBERS))}.",
+                hint=f"The settings are {', '.join(NAMES)}.",
                 code=Exit.USAGE,
             )
         if not right:

@@ -15,12 +15,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from time import monotonic
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 from psycopg.errors import QueryCanceled
 from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
 
 from runner.connection import literal
 from runner.database import installed
@@ -39,18 +41,15 @@ TICK = 0.1
 """Seconds between two looks at signals, load and progress."""
 MOST_JOBS = 32
 
-BATCH = """
-    select pg_catalog.set_config('synchronous_commit', 'off', true);
-    set constraints all immediate;
-    select
-        batch.removed, batch.is_done, batch.exit_reason, batch.message,
-        batch.next_cursor::text as next_cursor, extract(epoch from batch.pause)::float8 as pause
-    from maintenance.run_batch(
-        %(step)s, %(token)s, %(cursor)s::jsonb, %(size)s, %(goal)s * interval '1 s'
-    ) as batch
+SLICE = 0.2
+"""Seconds for which a session at full speed removes batch after batch before it reports."""
+
+BATCHES = """
+    call maintenance.drive_batches(
+        %(step)s, %(token)s, %(size)s, %(goal)s * interval '1 s', %(slice)s * interval '1 s',
+        %(cursor)s::jsonb
+    )
 """
-"""One transaction, and one trip to the server: a repeat would remove what a crash brings back, so
-no batch waits for the disk. Closing the step does, and takes them along."""
 
 STATUSES = {
     "exhausted": "completed",
@@ -62,6 +61,11 @@ STATUSES = {
     "paused": "skipped",
 }
 """What an exit reason is called in the document that a run answers with; the others are errors."""
+
+
+EXITS = {"error": Exit.FAILED, "incomplete": Exit.FAILED, "guard": Exit.REFUSED,
+         "lease_held": Exit.BUSY}  # fmt: skip
+"""The exit status that follows from an exit reason; the others are done."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,10 @@ class StepResult:
     def status(self) -> str:
         return STATUSES.get(self.exit_reason, "error")
 
+    @property
+    def code(self) -> Exit:
+        return EXITS.get(self.exit_reason, Exit.DONE)
+
 
 class Crew:
     """The sessions of a run: its own, and as many more as there are jobs, once they are needed."""
@@ -197,13 +205,16 @@ class _Ended:
 
 
 @dataclass(frozen=True)
-class _Batch:
+class _Slice:
+    """What maintenance.drive_batches answers."""
+
+    cursor: Any
     removed: int
-    is_done: bool
+    is_done: bool | None
     exit_reason: str | None
     message: str | None
-    next_cursor: str | None
-    pause: float
+    error_code: str | None
+    pause: timedelta | None
 
 
 class _Allowance:
@@ -213,6 +224,10 @@ class _Allowance:
         self._left = rows
         self._given = 0
         self._change = threading.Condition()
+
+    @property
+    def is_limited(self) -> bool:
+        return self._left is not None
 
     def take(self, most: int) -> int:
         """Return how many rows a batch may remove; 0 when the limit is used up.
@@ -269,10 +284,10 @@ class Step:
         self._over = threading.Event()
         self._ended: _Ended | None = None
         self._defect: BaseException | None = None
-        self._parts: deque[str | None] = deque()
-        self._current: dict[int, str | None] = {}
+        self._parts: deque[Any] = deque()
+        self._current: dict[int, Any] = {}
         """The part that each session is at, by its process."""
-        self._finished: list[str] = []
+        self._finished: list[Any] = []
         self._removed = 0
 
     def __enter__(self) -> Self:
@@ -294,7 +309,7 @@ class Step:
         opened = (
             connection.cursor(row_factory=dict_row)
             .execute(
-                "select step, token, exit_reason, message, eligible, allowed, resume::text "
+                "select step, token, exit_reason, message, eligible, allowed, resume "
                 "from maintenance.open_step("
                 "%s, %s, %s, %s, clock_timestamp() + %s * interval '1 s')",
                 (
@@ -327,14 +342,14 @@ class Step:
                 hint="Run the command again: it goes on with what is left.",
             )
         connection.execute(
-            "select maintenance.close_step(%s, %s, %s, %s, %s, %s::jsonb)",
+            "select maintenance.close_step(%s, %s, %s, %s, %s, %s)",
             (
                 self._step,
                 self._fence,
                 ended.reason,
                 ended.message,
                 ended.sqlstate,
-                f"[{','.join(part for part in self._unfinished() if part is not None)}]",
+                Jsonb(self._unfinished()),
             ),
         )
         if self._defect is not None:
@@ -343,30 +358,29 @@ class Step:
         vacuum = self._vacuum() if wanted and self._removed and ended.reason != "stopped" else None
         return self._result(self._step, monotonic() - began, vacuum)
 
-    def _drive(self, resume: str | None) -> None:
+    def _drive(self, resume: list[Any] | None) -> None:
         """Work on what an earlier run came not to, then on everything, then on what was held."""
         if resume is not None:
-            self._work(_elements(self._crew.first, resume))
+            self._work(resume)
         if self._order.jobs > 1 and self._ended is None:
             self._finished.clear()
             row = self._crew.first.execute(
-                "select maintenance.split_step(%s, %s)::text",
+                "select maintenance.split_step(%s, %s)",
                 (self._step, self._order.jobs * PARTS_PER_JOB),
             ).fetchone()
             assert row is not None
-            self._work(_elements(self._crew.first, row[0]))
+            self._work(row[0])
         if self._ended is None:
             last = None
             if self._order.jobs > 1:
                 row = self._crew.first.execute(
-                    "select maintenance.join_parts(%s::jsonb)::text",
-                    (f"[{','.join(self._finished)}]",),
+                    "select maintenance.join_parts(%s)", (Jsonb(self._finished),)
                 ).fetchone()
                 assert row is not None
                 last = row[0]
             self._work([last])
 
-    def _work(self, parts: Sequence[str | None]) -> None:
+    def _work(self, parts: Sequence[Any]) -> None:
         """Walk through parts, on as many sessions as there are jobs and parts, and watch."""
         self._parts = deque(parts)
         threads = [
@@ -435,38 +449,46 @@ class Step:
             taken = self._allowance.take(size)
             removed = 0
             try:
-                batch = self._batch(session, self._current[pid], max(taken, 1))
-                removed = batch.removed
+                done = self._drive_batches(session, self._current[pid], max(taken, 1))
+                removed = done.removed
             finally:
                 self._allowance.settle(taken, removed)
             with self._lock:
                 self._removed += removed
-                self._current[pid] = batch.next_cursor or self._current[pid]
-                if batch.is_done and batch.exit_reason is None:
-                    self._finished.append(self._current.pop(pid) or "{}")
+                self._current[pid] = done.cursor
+                if done.is_done and done.exit_reason is None:
+                    self._finished.append(self._current.pop(pid))
                     return
-            if batch.exit_reason is not None:
-                self._end(_Ended(batch.exit_reason, batch.message))
+            if done.exit_reason is not None:
+                self._end(_Ended(done.exit_reason, done.message, done.error_code))
                 return
-            self._over.wait(max(batch.pause, 0 if self._is_full else monotonic() - began))
+            self._over.wait(
+                max(
+                    done.pause.total_seconds() if done.pause else 0,
+                    0 if self._is_full else monotonic() - began,
+                )
+            )
 
-    def _batch(self, session: Connection, part: str | None, size: int) -> _Batch:
-        cursor = psycopg.ClientCursor(session, row_factory=class_row(_Batch))
-        cursor.execute(
-            literal(BATCH),
-            {
-                "step": self._step,
-                "token": self._fence,
-                "cursor": part,
-                "size": size,
-                "goal": self._brake.goal,
-            },
+    def _drive_batches(self, session: Connection, part: Any, size: int) -> _Slice:
+        """Remove what fits into a slice of time; one batch where a pause or a limit follows."""
+        alone = self._is_full and not self._allowance.is_limited
+        done = (
+            session.cursor(row_factory=class_row(_Slice))
+            .execute(
+                literal(BATCHES),
+                {
+                    "step": self._step,
+                    "token": self._fence,
+                    "size": size,
+                    "goal": self._brake.goal,
+                    "slice": SLICE if alone else 0,
+                    "cursor": None if part is None else Jsonb(part),
+                },
+            )
+            .fetchone()
         )
-        while cursor.nextset():
-            pass
-        batch = cursor.fetchone()
-        assert batch is not None
-        return batch
+        assert done is not None
+        return done
 
     def _end(self, ended: _Ended) -> None:
         """Let the step end, for the first reason that is given."""
@@ -474,7 +496,7 @@ class Step:
             self._ended = self._ended or ended
         self._over.set()
 
-    def _unfinished(self) -> list[str | None]:
+    def _unfinished(self) -> list[Any]:
         return [*self._current.values(), *self._parts]
 
     def _vacuum(self) -> Vacuumed:
@@ -485,6 +507,7 @@ class Step:
             (self._policy.name, "0" if self._is_full else "2ms"),
         ).fetchone()
         assert row is not None
+        self._terms.say(row[0])
         began = monotonic()
         with _warnings(connection) as warnings:
             try:
@@ -506,16 +529,6 @@ class Step:
         )
         assert row is not None
         return StepResult(**row, action=self._policy.action, seconds=seconds, vacuum=vacuum)
-
-
-def _elements(connection: Connection, array: str) -> list[str]:
-    """Return the elements of an array of cursors, which are the database's business, as texts."""
-    return [
-        text
-        for (text,) in connection.execute(
-            "select value::text from jsonb_array_elements(%s)", (array,)
-        )
-    ]
 
 
 @contextmanager

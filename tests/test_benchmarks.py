@@ -1,10 +1,12 @@
-"""What the benchmarks make of pgbench's log."""
+"""What the benchmarks make of pgbench's log, and one of them as a whole, with few rows."""
 
 from __future__ import annotations
 
 import pytest
 
+from benchmarks import django_rivals
 from benchmarks.insert_sweep import Log
+from benchmarks.measuring import Options
 
 
 def a_log(*latencies: int) -> Log:
@@ -43,3 +45,14 @@ def test_a_percentile_is_a_latency_that_was_measured() -> None:
     three = a_log(30, 10, 20)
     assert [three.percentile(percent) for percent in (33, 34, 50, 99)] == [10, 20, 20, 30]
     assert a_log(7).percentile(50) == 7
+
+
+def test_policies_leave_what_the_commands_of_django_and_simplejwt_leave(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The benchmark stops if the sides do not leave the same rows."""
+    django_rivals.measure(Options(runs=1, size=0.001))
+    printed = capsys.readouterr().out
+    assert "sessions  run_policy()" in printed
+    assert "tokens    run_policy()" in printed
+    assert "flushexpiredtokens: memory up to" in printed

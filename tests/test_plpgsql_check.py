@@ -43,8 +43,8 @@ FINDINGS = """
 # puts into its query, and RETURN QUERY EXECUTE sets the columns that it warns about. What acts as
 # the owner of a table executes the statements of policies, which nobody else may hand to it; what
 # branch_bounds executes is written by branch_bound, from literals that format() quotes. A COMMIT
-# that has to fail is how a run finds out that it is called within a transaction. What is granted and
-# revoked is listed by access_rights, with names as regclass and regprocedure write them.
+# that has to fail is how a run finds out that it is called within a transaction. What is granted
+# and revoked is listed by access_rights, with names as regclass and regprocedure write them.
 ACCEPTED = re.compile(
     r"maintenance\.count_tokens\(\), line \d*, "
     r"(security: text type variable is not sanitized"

@@ -118,6 +118,7 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/functions/range_scope.sql
 \ir ../../sql/core/functions/proved_rows.sql
 \ir ../../sql/core/functions/dependent_statement.sql
+\ir ../../sql/core/functions/joint_statement.sql
 \ir ../../sql/core/functions/remove_range.sql
 \ir ../../sql/core/functions/cascade_tree.sql
 \ir ../../sql/core/functions/count_cascaded.sql
@@ -142,6 +143,7 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/functions/deadline_of_call.sql
 \ir ../../sql/core/functions/assert_outside_transaction.sql
 \ir ../../sql/core/procedures/next_transaction.sql
+\ir ../../sql/core/procedures/drive_batches.sql
 \ir ../../sql/core/procedures/drive_step.sql
 \ir ../../sql/core/procedures/run_policy.sql
 \ir ../../sql/core/procedures/run_operations.sql
@@ -152,3 +154,4 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/functions/vacuum_command.sql
 \ir ../../sql/core/views/run_history.sql
 \ir ../../sql/core/views/policy_status.sql
+\ir ../../sql/core/functions/describe_policy.sql

@@ -1,5 +1,6 @@
 -- Removes what carries policies out, and the log of what ran.
 
+drop function maintenance.describe_policy(text);
 drop view maintenance.policy_status;
 drop view maintenance.run_history;
 drop function maintenance.vacuum_command(text);
@@ -13,6 +14,9 @@ drop procedure maintenance.run_policy(
 );
 drop procedure maintenance.drive_step(
     bigint, text, text, integer, bigint, timestamptz, bigint, text, text
+);
+drop procedure maintenance.drive_batches(
+    bigint, bigint, integer, interval, interval, jsonb, bigint, boolean, text, text, text, interval
 );
 drop procedure maintenance.next_transaction();
 drop function maintenance.assert_outside_transaction(text);
@@ -39,6 +43,9 @@ drop function maintenance.count_cascaded(regclass);
 drop function maintenance.cascade_tree(regclass);
 drop function maintenance.remove_range(
     maintenance.policy, regclass, integer, text, text, text[], bigint, boolean
+);
+drop function maintenance.joint_statement(
+    maintenance.policy, regclass, text[], text, integer
 );
 drop function maintenance.dependent_statement(jsonb, regclass);
 drop function maintenance.proved_rows(

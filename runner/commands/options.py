@@ -106,6 +106,12 @@ def _explained(error: Exception) -> RunnerError:
                 detail=report.message_detail,
                 hint=report.message_hint,
             )
+    if isinstance(error, UnicodeEncodeError):  # bytes in our arguments that psycopg cannot send
+        return RunnerError(
+            "what was given is not text in UTF-8",
+            hint="Set LC_ALL to a UTF-8 locale, or check the name.",
+            code=Exit.USAGE,
+        )
     return RunnerError(
         f"this is a defect in pg-maintenance: {type(error).__name__}: {error}",
         hint="Run the command again with --verbose, and report what it prints.",

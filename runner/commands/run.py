@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,12 +26,13 @@ from runner.commands.options import (
 )
 from runner.errors import Exit, RunnerError
 from runner.pace import Pace
-from runner.screen import Bar, Output, Screen, new_table
+from runner.screen import Bar, Output, Screen, cells, new_table
 
 if TYPE_CHECKING:
     from runner.control import Entry
+    from runner.policies import PolicyPlan
     from runner.runs import Plan, Planned, Ran
-    from runner.steps import Policy, StepResult
+    from runner.steps import Order, Policy, StepResult
 
 Duration = Annotated[
     str | None,
@@ -54,7 +56,12 @@ def run(
     exact: Annotated[
         bool, typer.Option("--exact", help="With --dry-run, count all rows, not up to 10,000.")
     ] = False,
-    jobs: Annotated[int, typer.Option(metavar="N", help="Sessions that work at once.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Sessions that work at once. Default: 1.", show_default=False
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option(metavar="N", help="Most rows in a transaction.", show_default=False),
@@ -140,33 +147,42 @@ def run(
         if not yes:
             for group in api.listed(url, chosen, everything=everything).values():
                 for policy in group:
-                    _confirm(screen, url, policy)
+                    accepted |= _confirm(screen, url, policy, accepted)
         order = api.Order(
-            jobs=jobs,
+            jobs=settings.jobs if jobs is None else jobs,
             batch_size=batch_size,
             max_rows=max_rows,
             max_duration=None if max_duration is None else seconds(max_duration),
-            pace=pace,
+            pace=Pace(settings.pace) if pace is None and settings.pace else pace,
             accept=accepted,
             reason=reason,
             vacuum=vacuum,
         )
-        with (
-            stop_requests(screen.note) as stopped,
-            Bar(shown=not (screen.is_json or quiet)) as bar,
-        ):
-            ran = api.run(
-                url,
-                chosen,
-                everything=everything,
-                order=order,
-                watch=bar.show,
-                terms=api.Terms(say=screen.note, stopped=stopped),
-            )
-        _show_run(screen, ran)
+
+        def carry_out(names: Sequence[str], order: Order) -> Ran:
+            with (
+                stop_requests(screen.note) as stopped,
+                Bar(shown=not (screen.is_json or quiet)) as bar,
+            ):
+                ran = api.run(
+                    url,
+                    names,
+                    everything=everything and not names,
+                    order=order,
+                    watch=bar.show,
+                    terms=api.Terms(say=screen.note, stopped=stopped),
+                )
+            _show_run(screen, ran)
+            return ran
+
+        ran = carry_out(chosen, order)
+        codes = [ran.code]
+        if offered := {} if yes else _offer(screen, url, ran):
+            again = carry_out([*offered], replace(order, accept=offered))
+            codes = [step.code for step in ran.steps if step.policy not in offered] + [again.code]
         screen.document(_completed(ran))
-        if ran.code:
-            raise typer.Exit(int(ran.code))
+        if code := api.worst(codes):
+            raise typer.Exit(int(code))
 
 
 def _check(
@@ -218,27 +234,61 @@ def _list(screen: Screen, chosen: dict[str, list[Policy]]) -> None:
     screen.document({name: [policy.name for policy in group] for name, group in chosen.items()})
 
 
-def _confirm(screen: Screen, url: str, policy: Policy) -> None:
-    """Ask what the severity of a policy asks for: nothing, a yes, a yes to its plan, its name."""
+def _confirm(
+    screen: Screen, url: str, policy: Policy, accepted: Mapping[str, str]
+) -> dict[str, str]:
+    """Ask what the severity of a policy asks for: nothing, a yes, a yes to its plan, its name.
+
+    Return the token for it where the plan that was shown and confirmed needs one.
+    """
     if policy.severity == "LOW" or not policy.is_enabled:
-        return
-    refusal = f"running {policy.name}, of severity {policy.severity},"
-    can_ask = not screen.is_json and sys.stdin is not None and sys.stdin.isatty()
-    if policy.severity != "MEDIUM" and can_ask:
+        return {}
+    tokens: dict[str, str] = {}
+    if policy.severity != "MEDIUM" and _can_ask(screen):
         from runner import api
 
         for plan in api.plan(url, [policy.name]).all:
             _show_plan(screen, plan)
-    if policy.severity == "CRITICAL" and can_ask:
+            if plan.token is not None and policy.name not in accepted:
+                tokens[policy.name] = plan.token
+    if policy.severity == "CRITICAL" and _can_ask(screen):
         if typer.prompt(f"Type {policy.name} to run it", default="", err=True) != policy.name:
             raise RunnerError("not confirmed", detail="Nothing was changed.", code=Exit.REFUSED)
-        return
-    confirm(screen, f"Run {policy.name} on {policy.relation}?", refusal=refusal)
+        return tokens
+    all_the_same = " all the same" if tokens else ""
+    confirm(
+        screen,
+        f"Run {policy.name} on {policy.relation}{all_the_same}?",
+        refusal=f"running {policy.name}, of severity {policy.severity},",
+    )
+    return tokens
 
 
-def _eligible(plan: Plan) -> str:
-    more = "" if plan.document["is_counted"] else "more than "
-    return f"{more}{plan.document['eligible']:,}"
+def _can_ask(screen: Screen) -> bool:
+    return not screen.is_json and sys.stdin is not None and sys.stdin.isatty()
+
+
+def _offer(screen: Screen, url: str, ran: Ran) -> dict[str, str]:
+    """Show the plans of what the guard refused to somebody at a terminal; return what they accept.
+
+    The answer is a token for each policy.
+    """
+    from runner import api
+
+    refused = [step.policy for step in ran.steps if step.exit_reason == "guard"]
+    if not refused or not _can_ask(screen):
+        return {}
+    accepted: dict[str, str] = {}
+    for plan in api.plan(url, refused).all:
+        _show_plan(screen, plan)
+        if plan.token is not None and typer.confirm("Run it all the same?", err=True):
+            accepted[plan.policy.name] = plan.token
+    return accepted
+
+
+def _eligible(plan: PolicyPlan) -> str:
+    more = "" if plan.is_counted else "more than "
+    return f"{more}{plan.eligible:,}"
 
 
 def _show_plans(screen: Screen, plans: Sequence[Plan]) -> None:
@@ -247,18 +297,21 @@ def _show_plans(screen: Screen, plans: Sequence[Plan]) -> None:
         "policy", "table", "would remove", "oldest", "how", "guard", numbers=("would remove",)
     )
     for plan in plans:
-        if plan.error is not None:
-            table.add_row(plan.policy.name, plan.policy.relation, "", "", "", "error")
+        name, details = plan.policy.name, plan.details
+        if details is None:
+            table.add_row(*cells(name, plan.policy.relation, "", "", "", "error"))
             continue
-        oldest = [one["oldest"] for one in plan.document["branches"] if one["oldest"]]
-        how = {one["strategy"] for one in plan.document["strategies"]}
+        oldest = [branch.oldest for branch in details.branches if branch.oldest]
+        how = {chosen.strategy for chosen in details.strategies}
         table.add_row(
-            plan.policy.name,
-            plan.policy.relation,
-            _eligible(plan),
-            min(oldest, default=""),
-            " and ".join(sorted(how)),
-            plan.document["verdict"],
+            *cells(
+                name,
+                details.relation,
+                _eligible(details),
+                min(oldest, default=""),
+                " and ".join(sorted(how)),
+                details.verdict,
+            )
         )
     screen.table(table)
     for plan in plans:
@@ -269,28 +322,28 @@ def _say_refusal(screen: Screen, plan: Plan) -> None:
     """Say why a run would be refused, and the command that it would be accepted with."""
     if plan.error is not None:
         screen.say(f"{plan.policy.name}: {plan.error}")
-    elif plan.is_refused:
-        screen.say(f"{plan.policy.name}: {plan.document['reason']}")
+    elif plan.details is not None and plan.is_refused:
+        screen.say(f"{plan.policy.name}: {plan.details.reason}")
     if plan.token is not None:
         screen.say(f"  runner run {shlex.quote(plan.policy.name)} --accept {plan.token}")
 
 
 def _show_plan(screen: Screen, plan: Plan) -> None:
     """Show one plan to somebody who is asked to confirm it."""
-    if plan.error is not None:
-        screen.ask(f"{plan.policy.name}: {plan.error}")
+    name, details = plan.policy.name, plan.details
+    if details is None:
+        screen.ask(f"{name}: {plan.error}")
         return
-    document = plan.document
-    screen.ask(f"{plan.policy.name} would remove {_eligible(plan)} rows of {plan.policy.relation}")
-    for branch in document["branches"]:
-        oldest = f", the oldest {branch['oldest']}" if branch["oldest"] else ""
-        screen.ask(f"  where {branch['condition']}{oldest}")
-    for key in document["foreign_keys"]:
-        screen.ask(f"  {key['child']} refers to {key['parent']}: {key['action']}")
-    for risk in document["risks"]:
-        screen.ask(f"  risk: {risk['message']}")
+    screen.ask(f"{name} would remove {_eligible(details)} rows of {details.relation}")
+    for branch in details.branches:
+        oldest = f", the oldest {branch.oldest}" if branch.oldest else ""
+        screen.ask(f"  where {branch.condition}{oldest}")
+    for key in details.foreign_keys:
+        screen.ask(f"  {key.child} refers to {key.parent}: {key.action}")
+    for risk in details.risks:
+        screen.ask(f"  risk: {risk.message}")
     if plan.is_refused:
-        screen.ask(f"  the guard: {document['reason']}")
+        screen.ask(f"  the guard: {details.reason}")
 
 
 def _show_run(screen: Screen, ran: Ran) -> None:
@@ -370,7 +423,7 @@ def _simulated(planned: Planned) -> dict[str, Any]:
     for name, group in planned.plans.items():
         errors = [f"{plan.policy.name}: {plan.error}" for plan in group if plan.error is not None]
         refused = [plan.policy.name for plan in group if plan.is_refused]
-        eligible = sum(plan.document.get("eligible", 0) for plan in group)
+        eligible = sum(plan.details.eligible for plan in group if plan.details is not None)
         document[name] = {
             "status": "error" if errors else "simulated",
             "operation": group[0].policy.operation,
@@ -380,7 +433,7 @@ def _simulated(planned: Planned) -> dict[str, Any]:
             "exit_reason": "error" if errors else "guard" if refused else None,
             "rows_processed": eligible,
             "rows_deleted": 0,
-            "details": {plan.policy.name: plan.document for plan in group},
+            "details": {plan.policy.name: plan.details for plan in group},
             "errors": errors,
         }
     document["metadata"] = _metadata(planned, dry_run=True)

@@ -219,11 +219,14 @@ def test_an_operator_attests_backups_under_its_own_name(
 
 
 MONITORS = {
-    "preview", "plan_policy", "forecast", "is_alive",
+    "preview", "plan_policy", "describe_policy", "forecast", "is_alive", "pause_reason",
+    "load_signals",
     "find_sweep_faults", "find_sweep_risks",
 }  # fmt: skip
 OPERATORS = MONITORS | {
-    "run_policy", "run_operations", "drive_step", "next_transaction", "purge_batch", "stop_run",
+    "run_policy", "run_operations", "drive_step", "drive_batches", "next_transaction",
+    "purge_batch", "stop_run", "pause_runs", "resume_runs", "split_step", "join_parts",
+    "vacuum_command",
     "open_run",
     "open_step", "run_batch", "close_step", "close_run", "policies_of", "deadline_of_call",
     "assert_outside_transaction", "attest_backup",
@@ -282,6 +285,7 @@ OF_OPERATORS = [
 ]
 OF_MONITORS = [
     "select maintenance.preview('p')",
+    "select maintenance.describe_policy('p')",
     "select maintenance.plan_policy('p')",
     "select from maintenance.run_history",
     "select insert_sweep from maintenance.policy_status",

@@ -488,7 +488,9 @@ def test_assignments_that_leave_rows_eligible_are_an_error_and_change_nothing(
 # Other tables
 
 
-@pytest.mark.parametrize("kind", ["", "deferrable initially deferred"])
+@pytest.mark.parametrize(
+    "kind", ["", "deferrable initially deferred", "on delete restrict", "on delete cascade"]
+)
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_dependents_go_first(db: Connection, size: int, kind: str) -> None:
     a_table(db)
@@ -503,6 +505,123 @@ def test_dependents_go_first(db: Connection, size: int, kind: str) -> None:
     assert steps(db, "(step.removed, step.dependents, step.cascaded)::text") == ["(15,45,0)"]
     assert names(db) == ["live"]
     assert count(db, "use") == 15
+
+
+USE = {"relation": "public.use", "columns": ["token"], "references": ["id"]}
+
+
+def goes_jointly(db: Connection) -> bool:
+    """Whether rows and their dependents would go in one statement, without being locked first."""
+    return scalar(
+        db,
+        "select maintenance.joint_statement("
+        "policy, relation, maintenance.branch_bounds(policy, now()), 'true', 0) is not null"
+        " from maintenance.policy where name = 'token'",
+    )
+
+
+A_TRIGGER = (
+    "create function seen() returns trigger language plpgsql as $$ begin return null; end $$;"
+    " create trigger seen after delete on {} for each row execute function seen()"
+)
+
+
+@pytest.mark.parametrize(
+    ("prepared", "jointly"),
+    [
+        ("", True),
+        ("alter table use add foreign key (token) references token", True),
+        ("alter table use add foreign key (token) references token on delete cascade", False),
+        ("alter table use add foreign key (token) references token on delete set null", False),
+        (A_TRIGGER.format("use"), False),
+        (A_TRIGGER.format("token"), False),
+        ("create table later () inherits (use)", False),
+        ("create rule kept as on delete to use do instead nothing", False),
+        ("create rule kept as on delete to token do instead nothing", False),
+    ],
+)
+def test_dependents_go_in_one_statement_with_their_rows_where_nobody_can_tell(
+    tx: Connection, prepared: str, jointly: bool
+) -> None:
+    a_table(tx)
+    execute(tx, "create table use (token bigint)")
+    register(tx, dependents=[USE])
+    execute(tx, prepared or "select")
+    assert goes_jointly(tx) is jointly
+
+
+def test_dependents_of_archived_rows_or_in_the_same_table_go_before(tx: Connection) -> None:
+    a_table(tx, more=", parent bigint")
+    own = {"relation": "public.token", "columns": ["parent"], "references": ["id"]}
+    register(tx, dependents=[own])
+    assert not goes_jointly(tx)
+    put(tx, "dead", 3)
+    execute(tx, "insert into token (name, parent) select 'child', id from token")
+    assert sum(purge_all(tx)) == 3
+    assert count(tx) == 0
+
+
+def test_several_tables_of_dependents_and_several_columns(db: Connection) -> None:
+    a_table(db, more=", tenant integer default 1, unique (tenant, id)")
+    execute(
+        db,
+        "create table use (token bigint references token);"
+        ' create table "A use" ("Of tenant" integer, "Of" bigint,'
+        ' foreign key ("Of tenant", "Of") references token (tenant, id))',
+    )
+    put(db, "dead", 5)
+    put(db, "live", 2, expires=LIVE)
+    execute(db, "insert into use select id from token")
+    execute(db, 'insert into "A use" select 1, id from token, generate_series(1, 2)')
+    pair = {"columns": ["Of tenant", "Of"], "references": ["tenant", "id"]}
+    register(db, dependents=[USE, {"relation": 'public."A use"', **pair}])
+    assert goes_jointly(db)
+    assert run(db)[:2] == (5, "exhausted")
+    assert steps(db, "(step.removed, step.dependents)::text") == ["(5,15)"]
+    assert (count(db), count(db, "use"), count(db, '"A use"')) == (2, 2, 4)
+
+
+def test_a_row_to_which_somebody_is_just_referring_stays(
+    db: Connection, another: Callable[[], Connection]
+) -> None:
+    a_table(db)
+    execute(db, "create table use (token bigint references token)")
+    put(db, "dead", 5)
+    execute(db, "insert into use select id from token")
+    register(db, dependents=[USE])
+    user = another()
+    execute(user, "begin; insert into use values (3)")
+    assert purge(db)[0] == 4
+    assert (count(db), count(db, "use")) == (1, 1)
+    execute(user, "commit")
+    assert sum(purge_all(db)) == 1
+    assert count(db, "use") == 0
+
+
+@pytest.mark.parametrize("kind", ["", "on delete restrict"])
+def test_a_dependent_that_came_too_late_to_be_seen_goes_as_well(
+    db: Connection, another: Callable[[], Connection], kind: str
+) -> None:
+    a_table(db)
+    execute(db, f"create table use (token bigint references token {kind})")
+    put(db, "dead", 5)
+    execute(
+        db,
+        "create function pause(id bigint) returns boolean language plpgsql"
+        " set lock_timeout = 0 as $$ begin"
+        " if id = 3 then perform pg_advisory_lock_shared(1); perform pg_advisory_unlock_shared(1);"
+        " end if; return true; end $$",
+    )
+    register(db, dependents=[USE], condition="public.pause(target.id)")
+    assert goes_jointly(db)
+    user, observer = another(), another()
+    execute(user, "select pg_advisory_lock(1)")
+    with calling(db, "select removed from maintenance.purge_batch('token')") as purging:
+        until_blocked(observer, purging.session)
+        execute(user, "insert into use values (5)")
+        execute(user, "select pg_advisory_unlock(1)")
+        assert purging.result() == (5,)
+    assert count(db) == count(db, "use") == 0
 
 
 def a_use_that_is_checked_late(db: Connection) -> None:

@@ -9,7 +9,7 @@ import pytest
 from psycopg import errors
 
 from tests.conftest import scalar
-from tests.core.policies import alter, executors, hand_over, purge, register, setting
+from tests.core.policies import alter, executors, hand_over, preview, purge, register, setting
 from tests.statements import column, execute, rows
 
 if TYPE_CHECKING:
@@ -592,8 +592,95 @@ def test_a_wrong_change_is_refused_and_changes_nothing(
     assert rows(app, UNCHANGED) == before
 
 
+LIMITS: dict[str, Any] = {
+    "max_rows": 5,
+    "max_duration": "00:05:00",
+    "guard_rows": 7,
+    "guard_share": 0.25,
+    "backup_within": "1 day",
+    "max_silence": "2 days",
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_limit_is_lifted_with_the_word_none_and_null_takes_that_back(
+    app: Connection, limit: str
+) -> None:
+    register(app, "p", "app.logs", column="at", **{limit: LIMITS[limit]})
+    alter(app, "p", **{limit: "none"})
+    alter(app, "p", priority=3)
+    assert setting(app, "p", limit) is None
+    assert setting(app, "p", "shipped")[limit] == LIMITS[limit]
+    alter(app, "p", **{limit: None})
+    assert setting(app, "p", limit) == LIMITS[limit]
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_none_is_no_limit_in_a_definition_as_well(app: Connection, limit: str) -> None:
+    register(app, "p", "app.logs", column="at", **{limit: "none"})
+    assert setting(app, "p", limit) is None
+
+
+def test_a_lifted_limit_does_not_hold(app: Connection) -> None:
+    execute(app, "insert into app.logs (id, at) values (1, '2020-01-01'), (2, '2020-01-01')")
+    register(app, "p", "app.logs", column="at", guard_rows=1)
+    assert preview(app, "p")["guard"] == "refused: more than 1 rows would go: guard_rows"
+    alter(app, "p", guard_rows="none")
+    assert preview(app, "p")["guard"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("what", "word"),
+    [("batch_size", "none"), ("retention", "none"), ("guard_rows", "None"), ("max_rows", "no")],
+)
+def test_nothing_but_a_limit_is_lifted_and_with_no_other_word(
+    app: Connection, what: str, word: str
+) -> None:
+    register(app, "p", "app.logs", column="at")
+    with pytest.raises(errors.InvalidParameterValue, match="policy p: invalid input syntax"):
+        alter(app, "p", **{what: word})
+
+
+def test_a_column_may_be_called_none(app: Connection) -> None:
+    execute(app, "alter table app.logs add column none boolean")
+    register(app, "p", "app.logs", column="at")
+    alter(app, "p", hold_column="none")
+    assert setting(app, "p", "hold_column") == "none"
+
+
+def test_who_names_an_unknown_setting_is_told_all_of_them(app: Connection) -> None:
+    with pytest.raises(errors.InvalidParameterValue) as refusal:
+        register(app, "p", "app.logs", column="at", retain="1 day")
+    hint = str(refusal.value.diag.message_hint)
+    listed = hint.removeprefix("The settings are ").partition(";")[0].split(", ")
+    app.rollback()
+    known = column(
+        app,
+        "select attname from pg_catalog.pg_attribute"
+        " where attrelid = 'maintenance.policy'::regclass and attnum > 0",
+    )
+    assert {*known} - {*listed} == {
+        "name", "relation", "chain", "shipped", "version", "changed_at", "changed_by"
+    }  # fmt: skip
+    assert {*listed} <= {*known}
+    assert hint.endswith("of a single branch also column, unit and comparison.")
+
+
+def test_switching_says_whether_it_changed_anything_and_changes_nothing_else(
+    app: Connection,
+) -> None:
+    register(app, "p", "app.logs", column="at")
+    for enabled, changes, version in (
+        (True, False, 1), (False, True, 2), (False, False, 2), (True, True, 3)
+    ):  # fmt: skip
+        assert scalar(app, "select maintenance.enable_policy('p', %s)", enabled) is changes
+        assert setting(app, "p", "is_enabled") is enabled
+        assert setting(app, "p", "version") == version
+
+
 @pytest.mark.parametrize("call", ["alter_policy(%s, '{}')", "remove_policy(%s)",
-                                  "enable_policy(%s)", "preview(%s)"])  # fmt: skip
+                                  "enable_policy(%s)", "preview(%s)",
+                                  "describe_policy(%s)"])  # fmt: skip
 @pytest.mark.parametrize(("name", "written"), [("no'body", "'no''body'"), (None, "null")])
 def test_a_policy_that_is_not_there_is_named(
     app: Connection, call: str, name: str | None, written: str

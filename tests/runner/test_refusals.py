@@ -363,6 +363,10 @@ def test_a_command_that_lost_its_database_starts_none(command: list[str], tmp_pa
         ("[backup]\nfodler = '/x'\n", "has a setting backup.fodler, which does not exist"),
         ("[migrate]\nlock_wait = 'long'\n", "migrate.lock_wait in"),
         ("[migrate]\nlock_wait = -1\n", "must be a number, and not negative, not -1"),
+        ("[run]\njobs = 0\n", "run.jobs in"),
+        ("[run]\njobs = 1.5\n", "must be a whole number from 1 on, not 1.5"),
+        ("[run]\njobs = true\n", "must be a whole number from 1 on, not True"),
+        ("[run]\npace = 'fast'\n", "must be one of full, polite, lag, not 'fast'"),
         ("lock_wait = 3\n", "has a setting lock_wait, which does not exist"),
     ],
 )

@@ -33,8 +33,8 @@ as $function$
             (
                 'monitor',
                 array[
-                    'access_rights', 'assert_endpoint', 'count_tokens', 'diagnose',
-                    'diagnose_identity', 'diagnose_indexes', 'diagnose_policies',
+                    'access_rights', 'assert_endpoint', 'count_tokens', 'describe_policy',
+                    'diagnose', 'diagnose_identity', 'diagnose_indexes', 'diagnose_policies',
                     'diagnose_policy', 'diagnose_rights', 'diagnose_runs', 'diagnose_server',
                     'diagnose_sweeps', 'executor_of', 'find_sweep_faults', 'find_sweep_risks',
                     'forecast', 'identify', 'is_alive', 'is_intact', 'load_signals',
@@ -45,10 +45,10 @@ as $function$
                 'operator',
                 array[
                     'assert_outside_transaction', 'attest_backup', 'close_run', 'close_step',
-                    'deadline_of_call', 'drive_step', 'join_parts', 'next_transaction', 'open_run',
-                    'open_step', 'pause_runs', 'policies_of', 'purge_batch', 'resume_runs',
-                    'run_batch', 'run_operations', 'run_policy', 'split_step', 'stop_run',
-                    'vacuum_command'
+                    'deadline_of_call', 'drive_batches', 'drive_step', 'join_parts',
+                    'next_transaction', 'open_run', 'open_step', 'pause_runs', 'policies_of',
+                    'purge_batch', 'resume_runs', 'run_batch', 'run_operations', 'run_policy',
+                    'split_step', 'stop_run', 'vacuum_command'
                 ]
             )
     ) as granted (access, names)

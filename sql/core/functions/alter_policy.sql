@@ -1,5 +1,5 @@
 -- Changes settings of a policy. What was registered stays beside the changes: a setting that is
--- given as null goes back to it.
+-- given as null goes back to it, and a limit that is given as 'none' is lifted.
 
 create or replace function maintenance.alter_policy(policy text, changes jsonb)
 returns table (risk text, message text, statement text)

@@ -2,9 +2,10 @@
 --
 -- The plain statement is the fast one. Where it meets a lock that is not free within 20 ms, it is
 -- undone, and the rows that are free are locked first and then removed; so are they where rows of
--- other tables go before or along, since the statistics count what is undone, where a view or
--- another table decides, and where a trigger might keep a row. Between the two statements the
--- row cannot change, and the second sees what was committed before the lock.
+-- other tables go along, since the statistics count what is undone, where dependents cannot go in
+-- the same statement (joint_statement), where a view or another table decides, and where a trigger
+-- might keep a row. Between the two statements the row cannot change, and the second sees what was
+-- committed before the lock.
 --
 -- outcome: done; full: there may be more rows than size in the range; overflow: there were, and
 -- nothing was removed; locked: not even the table could be locked.
@@ -29,6 +30,7 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
     v_scope text := maintenance.range_scope(policy, branch, low, high);
+    v_has_dependents boolean := jsonb_array_length(policy.dependents) > 0;
     v_statement text;
     v_answer jsonb;
     v_taken tid[];
@@ -43,7 +45,6 @@ begin
         or policy.selector is not null
         or maintenance.reads_other_tables(policy)
         or policy.allow_cascade
-        or jsonb_array_length(policy.dependents) > 0
         or exists (
             select
             from pg_catalog.pg_trigger as trigger
@@ -54,16 +55,28 @@ begin
               and trigger.tgtype & case policy.action when 'set' then 16 else 8 end <> 0
         )
     ) then
+        v_statement := case
+            when v_has_dependents then
+                maintenance.joint_statement(policy, leaf, bounds, v_scope, branch)
+            else maintenance.policy_statement(policy, 'remove', leaf, bounds, v_scope, branch)
+        end;
+    end if;
+
+    if v_statement is not null then
         begin
-            v_statement := maintenance.policy_statement(
-                policy, 'remove', leaf, bounds, v_scope, branch
-            );
             v_answer := maintenance.run_as_owner(
-                policy.relation, v_statement, answers => policy.action <> 'delete'
+                policy.relation, v_statement,
+                answers => policy.action <> 'delete' or v_has_dependents
             );
-            removed := maintenance.proved_rows(
-                policy, leaf, bounds, v_scope, branch, v_statement, v_answer
-            );
+
+            if v_has_dependents then
+                removed := (v_answer ->> 'removed')::bigint;
+                dependents := (v_answer ->> 'dependents')::bigint;
+            else
+                removed := maintenance.proved_rows(
+                    policy, leaf, bounds, v_scope, branch, v_statement, v_answer
+                );
+            end if;
 
             if removed > size then
                 raise exception using errcode = 'program_limit_exceeded';
@@ -74,9 +87,14 @@ begin
         exception
             when program_limit_exceeded then
                 outcome := 'overflow';
+                dependents := 0;
                 return;
             when lock_not_available or deadlock_detected then
                 null;  -- goes on with those that are free
+            when foreign_key_violation or restrict_violation then
+                if not v_has_dependents then
+                    raise;
+                end if;  -- else a dependent may have come too late to be seen
         end;
     end if;
 

@@ -1,6 +1,7 @@
 -- Puts a policy together, checks it, stores it, and notes the change. Returns the stored row.
 --
--- Settings come in three layers: what is usual, what was registered, what users changed.
+-- Settings come in three layers: what is usual, what was registered, what users changed. Among the
+-- changes, null takes one back; so a limit is lifted with a word, 'none'.
 
 create or replace function maintenance.save_policy(
     policy text,
@@ -22,6 +23,17 @@ declare
             save_policy.shipped - 'branches'
         else save_policy.shipped
     end || save_policy.changes;
+    v_settings text[] := array(
+        select setting.attname::text
+        from pg_catalog.pg_attribute as setting
+        where setting.attrelid = 'maintenance.policy'::regclass
+          and setting.attnum > 0
+          and not setting.attisdropped
+          and setting.attname not in (
+              'name', 'relation', 'chain', 'shipped', 'version', 'changed_at', 'changed_by'
+          )
+        order by setting.attnum
+    );
     v_branch jsonb;
     v_policy maintenance.policy;
     v_unknown text;
@@ -48,24 +60,25 @@ begin
     select string_agg(given.key, ', ')
     into v_unknown
     from jsonb_object_keys(v_given) as given (key)
-    where given.key in (
-        'name', 'relation', 'chain', 'shipped', 'version', 'changed_at', 'changed_by'
-    )
-       or not exists (
-           select
-           from pg_catalog.pg_attribute as setting
-           where setting.attrelid = 'maintenance.policy'::regclass
-             and setting.attname = given.key
-             and setting.attnum > 0
-       );
+    where given.key <> all (v_settings);
 
     if v_unknown is not null then
         raise exception using
             errcode = 'invalid_parameter_value',
             message = format('policy %s: there is no setting %s', policy, v_unknown),
-            hint = 'The settings are the columns of maintenance.policy; of a single branch also '
-                'column, unit and comparison.';
+            hint = format(
+                'The settings are %s; of a single branch also column, unit and comparison.',
+                array_to_string(v_settings, ', ')
+            );
     end if;
+
+    select v_given || coalesce(jsonb_object_agg(given.key, null), '{}')
+    into v_given
+    from jsonb_each(v_given) as given
+    where given.value = '"none"'
+      and given.key in (
+          'max_rows', 'max_duration', 'guard_rows', 'guard_share', 'backup_within', 'max_silence'
+      );
 
     begin
         v_policy := jsonb_populate_record(

@@ -1,8 +1,6 @@
--- Carries out one policy within a run: batch after batch, each committed on its own.
+-- Carries out one policy within a run: opens its step, drives its batches, and closes it.
 --
--- Nothing is lost that a repeat would not remove again, so batches do not wait for the disk;
--- closing the step does, and takes them along. What the last run came not to comes first, and after
--- it a walk through everything.
+-- What the last run came not to comes first, and after it a walk through everything.
 
 create or replace procedure maintenance.drive_step(
     run bigint,
@@ -19,10 +17,12 @@ language plpgsql
 as $procedure$
 declare
     v_step record;
-    v_batch record;
     v_parts jsonb;
     v_cursor jsonb;
+    v_removed bigint;
+    v_is_done boolean;
     v_sqlstate text;
+    v_pause interval;
 begin
     call maintenance.next_transaction();
     removed := 0;
@@ -40,50 +40,31 @@ begin
             return;
     end;
 
-    call maintenance.next_transaction();
-
     while exit_reason is null loop
-        perform set_config('synchronous_commit', 'off', true);
-        set constraints all immediate;  -- also those further down, where rows go along
+        call maintenance.drive_batches(
+            v_step.step, v_step.token, batch_size, interval '50 ms', null,
+            v_cursor, v_removed, v_is_done, exit_reason, message, v_sqlstate, v_pause
+        );
+        removed := removed + v_removed;
 
-        begin
-            v_batch := maintenance.run_batch(v_step.step, v_step.token, v_cursor, batch_size);
-            removed := removed + v_batch.removed;
-            exit_reason := v_batch.exit_reason;
-            message := v_batch.message;
-            v_cursor := coalesce(v_batch.next_cursor, v_cursor);
-        exception
-            when query_canceled then  -- Ctrl-C, or statement_timeout after all
-                exit_reason := 'stopped';
-                message := sqlerrm;
-                v_sqlstate := sqlstate;
-                perform maintenance.stop_run(run);  -- whatever policies come next
-            when others then
-                exit_reason := 'error';
-                message := sqlerrm;
-                v_sqlstate := sqlstate;
-        end;
-
-        call maintenance.next_transaction();
-        continue when exit_reason is not null;
-
-        if v_batch.is_done then  -- of a part
+        if exit_reason is null and v_is_done then  -- with a part
             v_parts := v_parts - 0;
             v_cursor := v_parts -> 0;
-        end if;
-
-        if v_batch.pause > interval '0 s' then
+        elsif exit_reason is null then
             begin
-                perform pg_sleep(extract(epoch from v_batch.pause));
+                perform pg_sleep(extract(epoch from v_pause));
             exception
                 when query_canceled then
                     exit_reason := 'stopped';
                     message := sqlerrm;
                     v_sqlstate := sqlstate;
-                    perform maintenance.stop_run(run);
             end;
         end if;
     end loop;
+
+    if exit_reason = 'stopped' and v_sqlstate is not null then
+        perform maintenance.stop_run(run);  -- whatever policies come next
+    end if;
 
     if v_step.token is not null then
         perform maintenance.close_step(

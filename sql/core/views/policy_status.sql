@@ -9,6 +9,7 @@ select
     policy.operation,
     policy.is_enabled,
     policy.severity,
+    kept.retention,
     last.started_at as last_run_at,
     last.exit_reason as last_exit_reason,
     last.removed as last_removed,
@@ -23,6 +24,13 @@ select
     forecast.outlook,
     coalesce(sweep.state || coalesce(': ' || sweep.detail, ''), 'none') as insert_sweep
 from maintenance.policy
+cross join lateral (
+    select string_agg(
+        distinct coalesce(branch.value ->> 'retention', policy.retention::text), ', '
+    )
+    from jsonb_array_elements(policy.branches) as branch
+    where branch.value ? 'column'
+) as kept (retention)
 left join lateral (
     select history.started_at, history.exit_reason, history.removed
     from maintenance.run_history as history
@@ -51,6 +59,8 @@ comment on column maintenance.policy_status.relation is 'Its table.';
 comment on column maintenance.policy_status.operation is 'Its operation.';
 comment on column maintenance.policy_status.is_enabled is 'Whether it may run.';
 comment on column maintenance.policy_status.severity is 'How carefully it wants to be run.';
+comment on column maintenance.policy_status.retention is
+    'How long rows stay; several where branches differ; null: no time decides.';
 comment on column maintenance.policy_status.last_run_at is 'When it last began; null: never.';
 comment on column maintenance.policy_status.last_exit_reason is 'Why that ended.';
 comment on column maintenance.policy_status.last_removed is 'Rows that it removed then.';
