@@ -160,6 +160,8 @@ def test_usage_of_the_schema_alone_is_no_access(role: Callable[[str], str], tx: 
     name = role("used")
     execute(tx, f"grant usage on schema maintenance to {name}")
     assert access(tx, name) is None
+    execute(tx, f"grant delete on maintenance.run_history to {name}")
+    assert access(tx, name) is None, "what was granted is another right"
 
 
 def test_the_owner_and_everybody_are_told_as_such(tx: Connection) -> None:

@@ -349,3 +349,58 @@ def test_it_writes_nothing(db: Connection) -> None:
     run(db)
     execute(db, "set default_transaction_read_only = on")
     assert found(db, "policy", "token") == [("ok", "clean")]
+
+
+def test_rows_of_other_tables_say_nothing_about_a_time_that_never_comes(tx: Connection) -> None:
+    a_table(tx)
+    put(tx, "timeless", 10, expires="null")
+    register(tx)
+    stepped(tx, "nothing_to_do")
+    execute(tx, "create table child () inherits (token)")
+    execute(tx, f"insert into child values (1, {LIVE}, 'live')")
+    execute(tx, "analyze token")
+    assert "no row can ever expire: expires_at is null everywhere" in [m for _, m, _ in about(tx)]
+
+
+def test_rows_of_partitions_count(tx: Connection) -> None:
+    execute(
+        tx,
+        "create table token (expires_at timestamptz, id integer) partition by list (id);"
+        " create table token_1 partition of token for values in (1);"
+        " create table token_2 partition of token for values in (2);"
+        " insert into token values (null, 1), (null, 2); analyze token",
+    )
+    register(tx)
+    stepped(tx, "nothing_to_do")
+    assert [message for _, message, _ in about(tx)] == [
+        "no row can ever expire: expires_at is null everywhere"
+    ]
+    execute(tx, "insert into token values ('infinity', 2); analyze token")
+    assert about(tx) == [("ok", "clean", None)]
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("inherit false, set true", "{} does not inherit the rights of {}"),
+        ("inherit true, set false", "{} may not SET ROLE to {}"),
+        ("inherit true, set true", None),
+    ],
+)
+def test_to_inherit_and_to_set_role_are_two_rights(
+    role: Callable[[str], str], tx: Connection, how: str, message: str | None
+) -> None:
+    if tx.info.server_version < 160000:
+        pytest.skip("before PostgreSQL 16, a member may always SET ROLE")
+    owner, master = role("owner"), role("master")
+    a_policy(tx)
+    execute(tx, f"alter table token owner to {owner}")
+    alter(tx)
+    execute(tx, f"alter schema maintenance owner to {master}; grant {owner} to {master} with {how}")
+    told = column(
+        tx,
+        "select message from maintenance.diagnose_rights() where name = %s and state = 'problem'",
+        owner,
+    )
+    expected = [message.format(master, owner)] if message else []
+    assert [each for each in told if "altered" not in each] == expected
