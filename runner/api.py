@@ -18,11 +18,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runner.access import Grants, RoleAccess, TableOwner, grant, grants, revoke
     from runner.backup import Backup
     from runner.control import Entry, history, pause, resume, stop
     from runner.demo import Demo, demo
+    from runner.doctor import Diagnosis, Finding, diagnose
     from runner.embedded import Server
     from runner.errors import Exit, RunnerError
+    from runner.identity import Adoption, Identity, adopt_clone, identify
+    from runner.leases import Lease, break_lease, leases
     from runner.locks import MIGRATION_LOCK, Stopped, Terms
     from runner.migrate import Done, Migrated, migrate
     from runner.pace import Pace, Signal
@@ -49,16 +53,24 @@ if TYPE_CHECKING:
     from runner.rollback import Loss, RollbackPlan, RolledBack, plan_rollback, rollback
     from runner.runs import Plan, Planned, Ran, listed, plan, run, worst
     from runner.settings import Setting, Settings, embedded_server, load
+    from runner.stats import DatabaseFacts, Removable, Stats, TableFacts, TokenFacts, stats
     from runner.status import ScriptStatus, Status, SweepStatus, show, show_all, status
     from runner.steps import Order, Policy, Progress, StepResult, Vacuumed
 
 __all__ = [
     "MIGRATION_LOCK",
+    "Adoption",
     "Backup",
+    "DatabaseFacts",
     "Demo",
+    "Diagnosis",
     "Done",
     "Entry",
     "Exit",
+    "Finding",
+    "Grants",
+    "Identity",
+    "Lease",
     "Loss",
     "Migrated",
     "Order",
@@ -76,7 +88,9 @@ __all__ = [
     "PolicyStatus",
     "Progress",
     "Ran",
+    "Removable",
     "Risk",
+    "RoleAccess",
     "RollbackPlan",
     "RolledBack",
     "RunnerError",
@@ -86,19 +100,30 @@ __all__ = [
     "Setting",
     "Settings",
     "Signal",
+    "Stats",
     "Status",
     "StepResult",
     "Stopped",
     "SweepStatus",
     "SwitchedPolicy",
+    "TableFacts",
+    "TableOwner",
     "Terms",
+    "TokenFacts",
     "Vacuumed",
     "add_policy",
+    "adopt_clone",
     "alter_policy",
+    "break_lease",
     "demo",
+    "diagnose",
     "embedded_server",
     "enable_policy",
+    "grant",
+    "grants",
     "history",
+    "identify",
+    "leases",
     "list_policies",
     "listed",
     "load",
@@ -109,22 +134,28 @@ __all__ = [
     "plan_rollback",
     "remove_policy",
     "resume",
+    "revoke",
     "rollback",
     "run",
     "show",
     "show_all",
     "show_policy",
+    "stats",
     "status",
     "stop",
     "worst",
 ]
 
 MODULES = {
+    "access": ["Grants", "RoleAccess", "TableOwner", "grant", "grants", "revoke"],
     "backup": ["Backup"],
     "control": ["Entry", "history", "pause", "resume", "stop"],
     "demo": ["Demo", "demo"],
+    "doctor": ["Diagnosis", "Finding", "diagnose"],
     "embedded": ["Server"],
     "errors": ["Exit", "RunnerError"],
+    "identity": ["Adoption", "Identity", "adopt_clone", "identify"],
+    "leases": ["Lease", "break_lease", "leases"],
     "locks": ["MIGRATION_LOCK", "Stopped", "Terms"],
     "migrate": ["Done", "Migrated", "migrate"],
     "pace": ["Pace", "Signal"],
@@ -151,6 +182,7 @@ MODULES = {
     "rollback": ["Loss", "RollbackPlan", "RolledBack", "plan_rollback", "rollback"],
     "runs": ["Plan", "Planned", "Ran", "listed", "plan", "run", "worst"],
     "settings": ["Setting", "Settings", "embedded_server", "load"],
+    "stats": ["DatabaseFacts", "Removable", "Stats", "TableFacts", "TokenFacts", "stats"],
     "status": ["ScriptStatus", "Status", "SweepStatus", "show", "show_all", "status"],
     "steps": ["Order", "Policy", "Progress", "StepResult", "Vacuumed"],
 }

@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from runner import __version__
-from runner.commands import config, demo, policy, run, schema, server
+from runner.commands import (
+    access,
+    config,
+    demo,
+    doctor,
+    lease,
+    policy,
+    run,
+    schema,
+    server,
+    stats,
+)
 from runner.errors import Exit, RunnerError
 from runner.screen import Output, Screen
 
@@ -30,8 +41,13 @@ app.command(short_help="Remove what policies say, batch by batch.")(run.run)
 app.command(short_help="Say what ran, and why it ended.")(run.history)
 app.command(short_help="Pause all housekeeping in a database.")(run.pause)
 app.command(short_help="Let housekeeping go on.")(run.resume)
+app.command(short_help="Show sizes, ages, and what would go now.")(stats.stats)
+app.command(short_help="Say what is wrong, and what helps.")(doctor.doctor)
+app.command("adopt-clone", short_help="Let policies run in a copy.")(doctor.adopt_clone)
 app.command(short_help="Open psql on the database.")(server.psql)
 app.add_typer(policy.policy, name="policy", short_help="List, register and change policies.")
+app.add_typer(lease.lease, name="lease", short_help="Show who tends what, or take it from them.")
+app.add_typer(access.grants, name="grants", short_help="Say who may run and watch housekeeping.")
 app.add_typer(server.db, name="db", short_help="Start, stop or reset the embedded server.")
 app.add_typer(config.config, name="config", short_help="Show the settings that are in force.")
 
@@ -60,6 +76,8 @@ def runner(
 
 
 policy.policy.callback(invoke_without_command=True)(_list)
+lease.lease.callback(invoke_without_command=True)(_list)
+access.grants.callback(invoke_without_command=True)(_list)
 server.db.callback(invoke_without_command=True)(_list)
 config.config.callback(invoke_without_command=True)(_list)
 

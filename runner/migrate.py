@@ -13,6 +13,7 @@ from psycopg.pq import TransactionStatus
 from runner.connection import SESSION, connect, literal, refuse_pooler, refuse_pooler_url
 from runner.database import MissingIndex, State, changed, read_state, refuse_newer
 from runner.errors import Exit, RunnerError
+from runner.identity import remember_first
 from runner.ledger import Ledger, ordered
 from runner.locks import Terms, migration_lock, with_retries
 from runner.resources import query
@@ -94,6 +95,8 @@ def migrate(
                 terms.say(f"empty database: installing {' and '.join(chosen)}")
             applied = [_apply(connection, url, one, chosen, terms) for one in pending]
             indexes = _build_indexes(connection, url, terms)
+            if state.facts.owns_schema and not state.facts.is_standby:
+                remember_first(connection)
     return Migrated(state.facts.database, chosen, applied, indexes, dry_run=False)
 
 

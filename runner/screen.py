@@ -216,3 +216,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def moment(time: datetime | None) -> str:
+    """Return a time for people, to the second; nothing for none."""
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S %Z}"
+
+
+def byte_size(size: float) -> str:
+    """Return a size for people, in the unit that leaves up to three digits before the point."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TB"

@@ -29,6 +29,22 @@ from pg_catalog.pg_control_system() as control
 cross join pg_catalog.pg_database as database
 where database.datname = current_database();
 
+create table maintenance.endpoint (
+    endpoint text constraint endpoint_pkey primary key
+        constraint endpoint_endpoint_check check (endpoint <> ''),
+    remembered_at timestamptz not null default now(),
+    remembered_by name not null
+);
+
+revoke all on table maintenance.endpoint from public;
+
+comment on table maintenance.endpoint is
+    'Where the runner reaches this database. A physical copy, which has the same identity, is '
+    'reached elsewhere; where none is known, none is asked for. Written by remember_endpoints.';
+comment on column maintenance.endpoint.endpoint is 'Host and port; local:PORT for sockets.';
+comment on column maintenance.endpoint.remembered_at is 'When it was first remembered here.';
+comment on column maintenance.endpoint.remembered_by is 'Who did.';
+
 create table maintenance.policy (
     name text constraint policy_pkey primary key
         constraint policy_name_check check (name ~ '^[a-z][a-z0-9_]{0,49}$'),

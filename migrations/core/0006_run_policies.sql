@@ -155,5 +155,3 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/views/run_history.sql
 \ir ../../sql/core/views/policy_status.sql
 \ir ../../sql/core/functions/describe_policy.sql
-\ir ../../sql/core/functions/grant_operator.sql
-\ir ../../sql/core/functions/grant_monitor.sql

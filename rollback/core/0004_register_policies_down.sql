@@ -50,4 +50,5 @@ drop table maintenance.backup_attestation;
 drop table maintenance.policy_change;
 drop table maintenance.policy_override;
 drop table maintenance.policy;
+drop table maintenance.endpoint;
 drop table maintenance.installation;

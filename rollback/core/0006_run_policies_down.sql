@@ -1,7 +1,5 @@
 -- Removes what carries policies out, and the log of what ran.
 
-drop function maintenance.grant_monitor(name);
-drop function maintenance.grant_operator(name);
 drop function maintenance.describe_policy(text);
 drop view maintenance.policy_status;
 drop view maintenance.run_history;

@@ -222,6 +222,9 @@ MONITORS = {
     "preview", "plan_policy", "describe_policy", "forecast", "is_alive", "pause_reason",
     "load_signals",
     "find_sweep_faults", "find_sweep_risks",
+    "access_rights", "assert_endpoint", "count_tokens", "executor_of", "identify", "is_intact",
+    "removable", "diagnose", "diagnose_identity", "diagnose_indexes", "diagnose_policies",
+    "diagnose_policy", "diagnose_rights", "diagnose_runs", "diagnose_server", "diagnose_sweeps",
 }  # fmt: skip
 OPERATORS = MONITORS | {
     "run_policy", "run_operations", "drive_step", "drive_batches", "next_transaction",

@@ -14,6 +14,7 @@ RECORDS = (
     "maintenance._yoyo_*",
     "maintenance.applied_script*",
     "maintenance.chain",
+    "maintenance.endpoint",
     "maintenance.installation",
     "maintenance.policy_change*",
 )

@@ -20,9 +20,9 @@ from tests.conftest import TestServer, run
 from tests.migrations.dumps import structure
 
 COMMANDS = [
-    "demo", "migrate", "rollback", "status", "show", "run", "history", "pause", "resume", "psql",
-    "policy", "db", "config",
-]  # fmt: skip
+    *("demo", "migrate", "rollback", "status", "show", "run", "history", "pause", "resume"),
+    *("stats", "doctor", "adopt-clone", "psql", "policy", "lease", "grants", "db", "config"),
+]
 
 
 def test_version() -> None:

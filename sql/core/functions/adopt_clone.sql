@@ -1,7 +1,8 @@
 -- Says that this database, which may be a copy of another, is the one to tend from now on.
 --
 -- A copy of a database brings policies and tokens with it, and must not act on them by itself.
--- What ran in the original does not run here, so its leases are void.
+-- What ran in the original does not run here, so its leases are void. Where the original is reached
+-- is forgotten: the runner says where the copy is (see remember_endpoints).
 
 create or replace function maintenance.adopt_clone()
 returns void
@@ -21,6 +22,8 @@ begin
     from pg_catalog.pg_control_system() as control
     cross join pg_catalog.pg_database as database
     where database.datname = current_database();
+
+    delete from maintenance.endpoint;
 
     update maintenance.lease as lease
     set token = lease.token + 1, step = null, owner_pid = null, owner_start = null;

@@ -5,29 +5,21 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
+declare
+    v_right record;
 begin
     perform maintenance.assert_owner('maintenance'::regnamespace::oid);
 
-    execute format('grant usage on schema maintenance to %I', grant_monitor.role);
-    execute format(
-        'grant select on maintenance.policy, maintenance.policy_override, '
-        'maintenance.policy_change, maintenance.pause, maintenance.backup_attestation, '
-        'maintenance.lease, maintenance.run, maintenance.run_step, maintenance.run_history, '
-        'maintenance.policy_status, maintenance.insert_sweep, '
-        'maintenance.insert_sweep_status, maintenance.table_sizes, maintenance.index_usage, '
-        'maintenance.required_index, maintenance.missing_indexes to %I',
-        grant_monitor.role
-    );
-    execute format(
-        'grant execute on function maintenance.preview(text, boolean), '
-        'maintenance.plan_policy(text, boolean), maintenance.describe_policy(text), '
-        'maintenance.forecast(text), '
-        'maintenance.find_sweep_faults(text), '
-        'maintenance.find_sweep_risks(maintenance.policy), '
-        'maintenance.pause_reason(), maintenance.load_signals(integer[], interval, interval), '
-        'maintenance.is_alive(integer, timestamptz, timestamptz) to %I',
-        grant_monitor.role
-    );
+    for v_right in
+        select listed.privilege, listed.kind, listed.name
+        from maintenance.access_rights() as listed
+        where listed.access = 'monitor'
+    loop
+        execute format(
+            'grant %s on %s %s to %I',
+            v_right.privilege, v_right.kind, v_right.name, grant_monitor.role
+        );
+    end loop;
 end;
 $function$;
 

@@ -6,24 +6,20 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_routine regprocedure;
+    v_right record;
 begin
     perform maintenance.assert_owner('maintenance'::regnamespace::oid);
     perform maintenance.grant_monitor(grant_operator.role);
 
-    for v_routine in
-        select routine.oid::regprocedure
-        from pg_catalog.pg_proc as routine
-        where routine.pronamespace = 'maintenance'::regnamespace
-          and routine.proname in (
-              'run_policy', 'run_operations', 'drive_step', 'drive_batches', 'next_transaction',
-              'purge_batch', 'stop_run', 'pause_runs', 'resume_runs', 'open_run', 'open_step',
-              'split_step', 'join_parts', 'run_batch', 'close_step', 'close_run', 'policies_of',
-              'deadline_of_call', 'assert_outside_transaction',
-              'attest_backup', 'vacuum_command'
-          )
+    for v_right in
+        select listed.privilege, listed.kind, listed.name
+        from maintenance.access_rights() as listed
+        where listed.access = 'operator'
     loop
-        execute format('grant execute on routine %s to %I', v_routine, grant_operator.role);
+        execute format(
+            'grant %s on %s %s to %I',
+            v_right.privilege, v_right.kind, v_right.name, grant_operator.role
+        );
     end loop;
 end;
 $function$;
