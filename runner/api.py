@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runner.access import Grants, RoleAccess, TableOwner, grant, grants, revoke
     from runner.backup import Backup
+    from runner.brake import Signal
     from runner.control import Entry, history, pause, resume, stop
     from runner.demo import Demo, demo
     from runner.doctor import Diagnosis, Finding, diagnose
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from runner.leases import Lease, break_lease, leases
     from runner.locks import MIGRATION_LOCK, Stopped, Terms
     from runner.migrate import Done, Migrated, migrate
-    from runner.pace import Pace, Signal
+    from runner.pace import Pace
     from runner.policies import (
         PlannedBranch,
         PlannedForeignKey,
@@ -149,6 +150,7 @@ __all__ = [
 MODULES = {
     "access": ["Grants", "RoleAccess", "TableOwner", "grant", "grants", "revoke"],
     "backup": ["Backup"],
+    "brake": ["Signal"],
     "control": ["Entry", "history", "pause", "resume", "stop"],
     "demo": ["Demo", "demo"],
     "doctor": ["Diagnosis", "Finding", "diagnose"],
@@ -158,7 +160,7 @@ MODULES = {
     "leases": ["Lease", "break_lease", "leases"],
     "locks": ["MIGRATION_LOCK", "Stopped", "Terms"],
     "migrate": ["Done", "Migrated", "migrate"],
-    "pace": ["Pace", "Signal"],
+    "pace": ["Pace"],
     "policies": [
         "PlannedBranch",
         "PlannedForeignKey",

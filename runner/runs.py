@@ -14,11 +14,11 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from runner.brake import Signal
 from runner.connection import refuse_pooler, refuse_pooler_url
 from runner.database import installed
 from runner.errors import Exit, RunnerError
 from runner.locks import Terms
-from runner.pace import Signal
 from runner.policies import PolicyPlan, read_plan
 from runner.steps import PROGRAM, Crew, Order, Policy, Progress, Step, StepResult
 

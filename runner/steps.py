@@ -24,11 +24,12 @@ from psycopg.errors import QueryCanceled
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
+from runner.brake import Brake, Signal
 from runner.connection import literal
 from runner.database import installed
 from runner.errors import Exit, RunnerError
 from runner.locks import Terms
-from runner.pace import Brake, Pace, Signal
+from runner.pace import Pace
 
 if TYPE_CHECKING:
     from psycopg import Connection
