@@ -18,6 +18,7 @@ from runner.brake import Signal
 from runner.connection import refuse_pooler, refuse_pooler_url
 from runner.database import installed
 from runner.errors import Exit, RunnerError
+from runner.identity import assert_endpoint
 from runner.locks import Terms
 from runner.policies import PolicyPlan, read_plan
 from runner.steps import PROGRAM, Crew, Order, Policy, Progress, Step, StepResult
@@ -201,6 +202,7 @@ def run(
     with ExitStack() as stack:
         connection = stack.enter_context(installed(url, program=PROGRAM))
         refuse_pooler(connection, url)
+        assert_endpoint(connection)
         chosen = choose(connection, names, everything=everything)
         policies = [policy for group in chosen.values() for policy in group]
         if stray := [name for name in order.accept if name not in {one.name for one in policies}]:

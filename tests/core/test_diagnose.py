@@ -253,6 +253,15 @@ def test_leases_and_runs_that_were_left_are_notices(tx: Connection) -> None:
     assert ("notice", "its last run was interrupted") in found(tx, "policy", "token")
 
 
+def test_a_pause_is_a_notice_that_says_who_and_why(tx: Connection) -> None:
+    assert found(tx, "pause", None) == []
+    execute(tx, "select maintenance.pause_runs('the move')")
+    [(state, message)] = found(tx, "pause", None)
+    assert state == "notice"
+    assert message.startswith("housekeeping is paused by ")
+    assert message.endswith(": the move")
+
+
 def test_sweeps_tell_how_they_stand(tx: Connection) -> None:
     assert found(tx, "sweep", "refresh_tokens") == [("ok", "on")]
     execute(tx, "select maintenance.set_insert_sweep('refresh_tokens', enabled => false)")

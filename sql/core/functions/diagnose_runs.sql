@@ -1,5 +1,6 @@
--- Says which leases and which runs their sessions have left behind. The next run cleans up after
--- them, so neither is a problem; that no run comes is one, which the policies tell.
+-- Says whether runs are paused, and which leases and which runs their sessions have left behind. The
+-- next run cleans up after these, so none is a problem; that no run comes is one, which the policies
+-- tell.
 
 create or replace function maintenance.diagnose_runs()
 returns table (subject text, name text, state text, message text, remedy text)
@@ -7,6 +8,15 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $function$
+    select
+        'pause',
+        null,
+        'notice',
+        'housekeeping is ' || pause.reason,
+        'select maintenance.resume_runs() ends that'
+    from maintenance.pause_reason() as pause (reason)
+    where pause.reason is not null
+    union all
     select
         'lease',
         lease.policy,
@@ -49,4 +59,4 @@ $function$;
 revoke all on function maintenance.diagnose_runs() from public;
 
 comment on function maintenance.diagnose_runs() is
-    'Say which leases and runs were left behind by sessions that are gone.';
+    'Say whether runs are paused, and which were left behind by sessions that are gone.';
