@@ -13,13 +13,19 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from time import monotonic
-from typing import TYPE_CHECKING, Self
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
-from psycopg.errors import QueryCanceled
+from psycopg.errors import (
+    InsufficientPrivilege,
+    QueryCanceled,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedTable,
+)
 from psycopg.rows import class_row, dict_row
 
 from runner.connection import literal
@@ -170,7 +176,13 @@ class Crew:
         self._sessions = [connection]
 
     def hands(self, most: int) -> list[Connection]:
-        """Return sessions for that many parts, and no more than there are jobs."""
+        """Return sessions for that many parts, and no more than there are jobs.
+
+        Those that were lost in an earlier step are replaced, except for the run's own.
+        """
+        self._sessions = [
+            session for session in self._sessions if session is self.first or not session.closed
+        ]
         while len(self._sessions) < min(self._jobs, most):
             program = f"{PROGRAM} (worker {len(self._sessions) + 1})"
             self._sessions.append(self._stack.enter_context(installed(self.url, program=program)))
@@ -184,7 +196,8 @@ class Crew:
         """Cancel whatever the sessions are at."""
         for session in self._sessions:
             if not session.closed:
-                session.cancel_safe(timeout=5)
+                with suppress(psycopg.Error):  # it may be lost, or its server
+                    session.cancel_safe(timeout=5)
 
 
 @dataclass(frozen=True)
@@ -194,6 +207,9 @@ class _Ended:
     reason: str
     message: str | None = None
     sqlstate: str | None = None
+
+
+INTERRUPTED = _Ended("stopped", "interrupted: the batches in hand were rolled back")
 
 
 @dataclass(frozen=True)
@@ -269,6 +285,8 @@ class Step:
         self._over = threading.Event()
         self._ended: _Ended | None = None
         self._defect: BaseException | None = None
+        self._is_cancelled = False
+        """Whether somebody cancelled more than this step: no other policy begins then."""
         self._parts: deque[str | None] = deque()
         self._current: dict[int, str | None] = {}
         """The part that each session is at, by its process."""
@@ -286,13 +304,54 @@ class Step:
         return self._brake.signals
 
     def carry_out(self) -> StepResult:
-        """Open the step, do its work, close it, and return what the log has on it."""
+        """Open the step, do its work, close it, and return what the log has on it.
+
+        Raises RunnerError when the session of the run is lost, for the log is then out of reach.
+        """
+        try:
+            return self._carry_out()
+        except psycopg.OperationalError as error:
+            if not self._crew.first.closed:
+                raise
+            raise self._lost(_sentence(error.diag, error)) from None
+
+    def _carry_out(self) -> StepResult:
         began = monotonic()
         connection = self._crew.first
         if self._terms.stopped():
-            connection.execute("select maintenance.stop_run(%s)", (self._run,))
+            self._stop_run()
+        try:
+            opened = self._open()
+        except (InsufficientPrivilege, UndefinedColumn, UndefinedFunction, UndefinedTable):
+            raise  # it would be the same for every policy
+        except psycopg.Error as error:
+            if connection.closed or isinstance(error, QueryCanceled):
+                raise
+            return self._failure(error, monotonic() - began)
+        if opened["exit_reason"] is not None:
+            return self._result(opened["step"], monotonic() - began)
+        self._step, self._fence = opened["step"], opened["token"]
+        self._expected: int | None = opened["eligible"]
+        self._allowance = _Allowance(opened["allowed"])
+        try:
+            self._drive(opened["resume"])
+        except BaseException as error:
+            self._end_with(error, connection)
+        ended = self._ended or _Ended("error", "the step ended without a reason")
+        if self._defect is not None:
+            ended = _Ended("error", f"{type(self._defect).__name__}: {self._defect}")
+        if connection.closed:
+            raise self._lost(ended.message)
+        self._close(ended)
+        if self._defect is not None:
+            raise self._defect
+        wanted = self._token is not None if self._order.vacuum is None else self._order.vacuum
+        vacuum = self._vacuum() if wanted and self._removed and ended.reason != "stopped" else None
+        return self._result(self._step, monotonic() - began, vacuum)
+
+    def _open(self) -> dict[str, Any]:
         opened = (
-            connection.cursor(row_factory=dict_row)
+            self._crew.first.cursor(row_factory=dict_row)
             .execute(
                 "select step, token, exit_reason, message, eligible, allowed, resume::text "
                 "from maintenance.open_step("
@@ -308,25 +367,10 @@ class Step:
             .fetchone()
         )
         assert opened is not None
-        if opened["exit_reason"] is not None:
-            return self._result(opened["step"], monotonic() - began)
-        self._step, self._fence = opened["step"], opened["token"]
-        self._expected: int | None = opened["eligible"]
-        self._allowance = _Allowance(opened["allowed"])
-        try:
-            self._drive(opened["resume"])
-        except KeyboardInterrupt:
-            self._end(_Ended("stopped", "interrupted: the batches in hand were rolled back"))
-        ended = self._ended or _Ended("error", "the step ended without a reason")
-        if self._defect is not None:
-            ended = _Ended("error", f"{type(self._defect).__name__}: {self._defect}")
-        if connection.closed:
-            raise RunnerError(
-                f"{self._policy.name}: {ended.message}",
-                detail=f"Run {self._run} removed {self._removed:,} rows of it until then.",
-                hint="Run the command again: it goes on with what is left.",
-            )
-        connection.execute(
+        return opened
+
+    def _close(self, ended: _Ended) -> None:
+        self._crew.first.execute(
             "select maintenance.close_step(%s, %s, %s, %s, %s, %s::jsonb)",
             (
                 self._step,
@@ -337,11 +381,20 @@ class Step:
                 f"[{','.join(part for part in self._unfinished() if part is not None)}]",
             ),
         )
-        if self._defect is not None:
-            raise self._defect
-        wanted = self._token is not None if self._order.vacuum is None else self._order.vacuum
-        vacuum = self._vacuum() if wanted and self._removed and ended.reason != "stopped" else None
-        return self._result(self._step, monotonic() - began, vacuum)
+        if self._is_cancelled:
+            self._stop_run()
+
+    def _stop_run(self) -> None:
+        self._crew.first.execute("select maintenance.stop_run(%s)", (self._run,))
+
+    def _lost(self, why: str | None) -> RunnerError:
+        lost = "the connection was lost"
+        sentence = why if why and why.startswith(lost) else f"{lost}: {why}" if why else lost
+        return RunnerError(
+            f"{self._policy.name}: {sentence}",
+            detail=f"Run {self._run} removed {self._removed:,} rows of it until then.",
+            hint="Run the command again: it removes what is left.",
+        )
 
     def _drive(self, resume: str | None) -> None:
         """Work on what an earlier run came not to, then on everything, then on what was held."""
@@ -373,15 +426,16 @@ class Step:
             threading.Thread(target=self._take_parts, args=(session,), daemon=True)
             for session in self._crew.hands(len(parts))
         ]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             self._wait_for(threads)
         except BaseException:
-            self._end(_Ended("stopped", "interrupted: the batches in hand were rolled back"))
-            self._crew.cancel()
-            for thread in threads:
-                thread.join()
+            self._over.set()
+            # One that was between two batches was not at anything yet that could be cancelled.
+            while any(thread.is_alive() for thread in threads):
+                self._crew.cancel()
+                sleep(TICK)
             raise
         self._report()
 
@@ -392,7 +446,8 @@ class Step:
                 if self._terms.stopped():
                     self._end(_Ended("stopped", "asked to stop by a signal"))
                 try:
-                    self._brake.check(self._crew.pids)
+                    if not self._over.is_set():
+                        self._brake.check(self._crew.pids)
                 except (psycopg.Error, RunnerError) as error:
                     self._end(_Ended("error", f"the load cannot be read: {error}"))
                 if self._brake.is_worn_out:
@@ -414,14 +469,26 @@ class Step:
                         return
                     self._current[session.info.backend_pid] = self._parts.popleft()
                 self._walk(session)
-        except QueryCanceled as error:
-            self._end(_Ended("stopped", _sentence(error.diag, error), error.sqlstate))
-        except psycopg.Error as error:
-            lost = "the connection was lost: " if session.closed else ""
-            self._end(_Ended("error", lost + _sentence(error.diag, error), error.sqlstate))
         except BaseException as error:
-            self._defect = error
-            self._end(_Ended("error", str(error)))
+            self._end_with(error, session)
+
+    def _end_with(self, error: BaseException, session: Connection) -> None:
+        """Let the step end for an exception: one that a session raised, or one of this thread."""
+        match error:
+            case KeyboardInterrupt():
+                self._is_cancelled = True
+                self._end(INTERRUPTED)
+            case QueryCanceled():
+                self._is_cancelled = True
+                self._end(_Ended("stopped", _sentence(error.diag, error), error.sqlstate))
+            case psycopg.Error():
+                lost = "the connection was lost: " if session.closed else ""
+                self._end(_Ended("error", lost + _sentence(error.diag, error), error.sqlstate))
+            case RunnerError():
+                self._end(_Ended("error", " ".join(filter(None, (error.message, error.detail)))))
+            case _:
+                self._defect = error
+                self._end(_Ended("error", str(error)))
 
     def _walk(self, session: Connection) -> None:
         """Remove batch after batch of the part that a session is at."""
@@ -429,12 +496,14 @@ class Step:
         size = self._order.batch_size or self._policy.batch_size
         while not self._over.is_set():
             if self._brake.holding is not None:
-                self._over.wait(TICK)
+                self._hold(session)
                 continue
-            began = monotonic()
             taken = self._allowance.take(size)
             removed = 0
+            began = monotonic()
             try:
+                if self._over.is_set():  # while it waited
+                    return
                 batch = self._batch(session, self._current[pid], max(taken, 1))
                 removed = batch.removed
             finally:
@@ -449,6 +518,15 @@ class Step:
                 self._end(_Ended(batch.exit_reason, batch.message))
                 return
             self._over.wait(max(batch.pause, 0 if self._is_full else monotonic() - began))
+
+    def _hold(self, session: Connection) -> None:
+        """Wait for a moment, unless the step has to end: no batch asks meanwhile."""
+        row = session.execute(
+            "select exit_reason, message from maintenance.check_step(%s)", (self._step,)
+        ).fetchone()
+        if row is not None and row[0] is not None:
+            self._end(_Ended(row[0], row[1]))
+        self._over.wait(Brake.INTERVAL)
 
     def _batch(self, session: Connection, part: str | None, size: int) -> _Batch:
         cursor = psycopg.ClientCursor(session, row_factory=class_row(_Batch))
@@ -506,6 +584,26 @@ class Step:
         )
         assert row is not None
         return StepResult(**row, action=self._policy.action, seconds=seconds, vacuum=vacuum)
+
+    def _failure(self, error: psycopg.Error, seconds: float) -> StepResult:
+        """Return what there is to say of a step that could not even be opened, nor logged."""
+        return StepResult(
+            policy=self._policy.name,
+            operation=self._policy.operation,
+            relation=self._policy.relation,
+            action=self._policy.action,
+            exit_reason="error",
+            message=_sentence(error.diag, error),
+            removed=0,
+            dependents=0,
+            cascaded=0,
+            bytes=None,
+            batches=0,
+            longest_batch=0,
+            seconds=seconds,
+            left_over=None,
+            sqlstate=error.sqlstate,
+        )
 
 
 def _elements(connection: Connection, array: str) -> list[str]:

@@ -24,6 +24,7 @@ drop function maintenance.stop_run(bigint);
 drop function maintenance.close_run(bigint);
 drop function maintenance.close_step(bigint, bigint, text, text, text, jsonb);
 drop function maintenance.run_batch(bigint, bigint, jsonb, integer, interval);
+drop function maintenance.check_step(bigint);
 drop function maintenance.split_step(bigint, integer);
 drop function maintenance.open_step(bigint, text, text, bigint, timestamptz);
 drop function maintenance.open_run(text, jsonb);

@@ -108,6 +108,7 @@ def run(
     """
     with answering(output, json, quiet=quiet, verbose=verbose) as screen:
         from runner import api
+        from runner.runs import distinct
         from runner.signals import stop_requests
 
         settings = settings_for(screen, database_url)
@@ -138,9 +139,8 @@ def run(
                 plan.policy.name: plan.token for plan in planned.all if plan.token is not None
             }
         if not yes:
-            for group in api.listed(url, chosen, everything=everything).values():
-                for policy in group:
-                    _confirm(screen, url, policy)
+            for policy in distinct(api.listed(url, chosen, everything=everything)):
+                _confirm(screen, url, policy)
         order = api.Order(
             jobs=jobs,
             batch_size=batch_size,
@@ -192,7 +192,9 @@ def _check(
 
 def _only_policy(chosen: dict[str, list[Policy]]) -> str:
     """Return the one policy that a token can be for."""
-    policies = [policy.name for group in chosen.values() for policy in group]
+    from runner.runs import distinct
+
+    policies = [policy.name for policy in distinct(chosen)]
     if len(policies) != 1:
         raise RunnerError(
             "--accept is for one policy",

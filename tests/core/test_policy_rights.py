@@ -219,14 +219,15 @@ def test_an_operator_attests_backups_under_its_own_name(
 
 
 MONITORS = {
-    "preview", "plan_policy", "forecast", "is_alive",
+    "preview", "plan_policy", "forecast", "is_alive", "pause_reason", "load_signals",
     "find_sweep_faults", "find_sweep_risks",
 }  # fmt: skip
 OPERATORS = MONITORS | {
     "run_policy", "run_operations", "drive_step", "next_transaction", "purge_batch", "stop_run",
-    "open_run",
-    "open_step", "run_batch", "close_step", "close_run", "policies_of", "deadline_of_call",
-    "assert_outside_transaction", "attest_backup",
+    "pause_runs", "resume_runs", "open_run",
+    "open_step", "split_step", "join_parts", "check_step", "run_batch", "close_step", "close_run",
+    "policies_of", "deadline_of_call", "assert_outside_transaction", "attest_backup",
+    "vacuum_command",
 }  # fmt: skip
 
 

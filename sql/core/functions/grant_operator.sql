@@ -18,8 +18,8 @@ begin
           and routine.proname in (
               'run_policy', 'run_operations', 'drive_step', 'next_transaction',
               'purge_batch', 'stop_run', 'pause_runs', 'resume_runs', 'open_run', 'open_step',
-              'split_step', 'join_parts', 'run_batch', 'close_step', 'close_run', 'policies_of',
-              'deadline_of_call', 'assert_outside_transaction',
+              'split_step', 'join_parts', 'check_step', 'run_batch', 'close_step', 'close_run',
+              'policies_of', 'deadline_of_call', 'assert_outside_transaction',
               'attest_backup', 'vacuum_command'
           )
     loop

@@ -50,11 +50,12 @@ begin
     end;
 
     return array(
-        select distinct on (place) v_values[place]
+        select v_values[place]
         from generate_series(1, parts - 1) as part
         cross join lateral (select (v_last::bigint * part / parts)::integer) as cut (place)
         where place between 2 and cardinality(v_values) - 1
-        order by place
+        group by v_values[place]
+        order by min(place)
     );
 end;
 $function$;

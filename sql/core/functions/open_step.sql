@@ -6,7 +6,8 @@
 --
 -- eligible is an estimate, allowed what the limits leave, null without one. resume are the parts
 -- that the last step of the policy came not to, for want of time: they come first, or else runs
--- that are always too short would tend the beginning of the table, and never its end.
+-- that are always too short would tend the beginning of the table, and never its end. A step that
+-- ends before it began hands them on.
 
 create or replace function maintenance.open_step(
     run bigint,
@@ -104,7 +105,8 @@ begin
     into v_last
     from maintenance.run_step as last
     where last.policy = v_policy.name
-      and last.exit_reason in ('exhausted', 'nothing_to_do', 'budget', 'stopped', 'incomplete')
+      and coalesce(last.exit_reason, 'interrupted')
+          not in ('guard', 'lease_held', 'disabled', 'paused')
     order by last.started_at desc
     limit 1;
 
@@ -115,7 +117,7 @@ begin
     insert into maintenance.run_step (
         run, policy, operation, version, relation, moment, age, eligible, max_rows, bound, deadline,
         accepted, started_at, heartbeat_at, ended_at, exit_reason, message,
-        sqlstate
+        sqlstate, remaining
     )
     values (
         run,
@@ -124,7 +126,7 @@ begin
         v_policy.version,
         v_policy.relation::text,
         coalesce(v_moment, clock_timestamp()),
-        maintenance.shortest_retention(v_policy),
+        case when exit_reason is null then maintenance.shortest_retention(v_policy) end,
         eligible,
         least(max_rows, v_policy.max_rows),
         v_bound,
@@ -135,7 +137,8 @@ begin
         case when exit_reason is not null then clock_timestamp() end,
         exit_reason,
         message,
-        v_sqlstate
+        v_sqlstate,
+        case when exit_reason in ('budget', 'stopped') then resume end
     )
     returning id into step;
 
