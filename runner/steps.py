@@ -427,9 +427,14 @@ class Step:
             for session in self._crew.hands(len(parts))
         ]
         try:
+            self._look()  # before the first batch, not after it
             for thread in threads:
                 thread.start()
-            self._wait_for(threads)
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(TICK)
+                    self._look()
+                    self._report()
         except BaseException:
             self._over.set()
             # One that was between two batches was not at anything yet that could be cancelled.
@@ -439,20 +444,18 @@ class Step:
             raise
         self._report()
 
-    def _wait_for(self, threads: Sequence[threading.Thread]) -> None:
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(TICK)
-                if self._terms.stopped():
-                    self._end(_Ended("stopped", "asked to stop by a signal"))
-                try:
-                    if not self._over.is_set():
-                        self._brake.check(self._crew.pids)
-                except (psycopg.Error, RunnerError) as error:
-                    self._end(_Ended("error", f"the load cannot be read: {error}"))
-                if self._brake.is_worn_out:
-                    self._end(_Ended("stopped", f"it was held up too long; {self._brake.holding}"))
-                self._report()
+    def _look(self) -> None:
+        """Look whether somebody asks to stop, and what the load is."""
+        if self._terms.stopped():
+            self._end(_Ended("stopped", "asked to stop by a signal"))
+        if self._over.is_set():
+            return
+        try:
+            self._brake.check(self._crew.pids)
+        except (psycopg.Error, RunnerError) as error:
+            self._end(_Ended("error", f"the load cannot be read: {error}"))
+        if self._brake.is_worn_out:
+            self._end(_Ended("stopped", f"it was held up too long; {self._brake.holding}"))
 
     def _report(self) -> None:
         held = self._brake.holding

@@ -32,7 +32,7 @@ drop function maintenance.judge_run(maintenance.policy, text);
 drop function maintenance.shortest_retention(maintenance.policy);
 drop function maintenance.sign_token(text, text);
 drop function maintenance.join_parts(jsonb);
-drop function maintenance.key_edges(maintenance.policy, regclass, bigint, integer);
+drop function maintenance.key_edges(maintenance.policy, regclass, text[], integer);
 drop function maintenance.purge_batch(text, timestamptz, jsonb, integer);
 drop function maintenance.assert_may_run(maintenance.policy, timestamptz);
 drop function maintenance.remove_batch(maintenance.policy, timestamptz, jsonb, bigint, interval);

@@ -64,7 +64,7 @@ begin
             into v_all
             from generate_series(1, v_parts) as part;
         else
-            v_edges := maintenance.key_edges(v_policy, v_leaf, v_chosen.rows, parts);
+            v_edges := maintenance.key_edges(v_policy, v_leaf, v_bounds, parts);
 
             select v_all || jsonb_agg(
                 v_part || jsonb_build_object(
