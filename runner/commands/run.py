@@ -108,6 +108,7 @@ def run(
     """
     with answering(output, json, quiet=quiet, verbose=verbose) as screen:
         from runner import api
+        from runner.connection import refuse_pooler_url
         from runner.runs import distinct
         from runner.signals import stop_requests
 
@@ -130,6 +131,7 @@ def run(
             if planned.code:
                 raise typer.Exit(int(planned.code))
             return
+        refuse_pooler_url(url)  # before anything is asked or planned
         accepted: dict[str, str] = {}
         if accept is not None:
             accepted[_only_policy(api.listed(url, chosen))] = accept
