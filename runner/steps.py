@@ -422,25 +422,27 @@ class Step:
     def _work(self, parts: Sequence[str | None]) -> None:
         """Walk through parts, on as many sessions as there are jobs and parts, and watch."""
         self._parts = deque(parts)
-        threads = [
-            threading.Thread(target=self._take_parts, args=(session,), daemon=True)
-            for session in self._crew.hands(len(parts))
-        ]
+        done: dict[threading.Thread, threading.Event] = {}
+        # Not by join: interrupted, it takes a thread for ended that is not (CPython, bpo-45274).
+        for session in self._crew.hands(len(parts)):
+            ended = threading.Event()
+            thread = threading.Thread(target=self._take_parts, args=(session, ended), daemon=True)
+            done[thread] = ended
         try:
             self._look()  # before the first batch, not after it
-            for thread in threads:
+            for thread in done:
                 thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(TICK)
+            for ended in done.values():
+                while not ended.wait(TICK):
                     self._look()
                     self._report()
-        except BaseException:
-            self._over.set()
+        except BaseException as error:
+            self._end_with(error, self._crew.first)
             # One that was between two batches was not at anything yet that could be cancelled.
-            while any(thread.is_alive() for thread in threads):
-                self._crew.cancel()
-                sleep(TICK)
+            while any(thread.ident and not ended.is_set() for thread, ended in done.items()):
+                with suppress(KeyboardInterrupt):
+                    self._crew.cancel()
+                    sleep(TICK)
             raise
         self._report()
 
@@ -452,8 +454,11 @@ class Step:
             return
         try:
             self._brake.check(self._crew.pids)
-        except (psycopg.Error, RunnerError) as error:
-            self._end(_Ended("error", f"the load cannot be read: {error}"))
+        except psycopg.Error as error:
+            why = _sentence(error.diag, error)
+            self._end(_Ended("error", f"the load cannot be read: {why}", error.sqlstate))
+        except RunnerError as error:
+            self._end(_Ended("error", f"the load cannot be read: {error.message}"))
         if self._brake.is_worn_out:
             self._end(_Ended("stopped", f"it was held up too long; {self._brake.holding}"))
 
@@ -463,7 +468,7 @@ class Step:
             Progress(self._policy.name, self._removed, self._expected, str(held) if held else None)
         )
 
-    def _take_parts(self, session: Connection) -> None:
+    def _take_parts(self, session: Connection, ended: threading.Event) -> None:
         """Take one part after the other until there is none, or the step ends."""
         try:
             while not self._over.is_set():
@@ -474,6 +479,8 @@ class Step:
                 self._walk(session)
         except BaseException as error:
             self._end_with(error, session)
+        finally:
+            ended.set()
 
     def _end_with(self, error: BaseException, session: Connection) -> None:
         """Let the step end for an exception: one that a session raised, or one of this thread."""

@@ -31,6 +31,7 @@ as $function$
 declare
     v_policy maintenance.policy := maintenance.read_policy(policy);
     v_lease maintenance.lease;
+    v_is_held boolean;
     v_run maintenance.run;
     v_verdict text;
     v_moment timestamptz;
@@ -47,11 +48,30 @@ begin
       and opened.ended_at is null
       and opened.owner_pid = pg_backend_pid();
 
-    select lease.*
-    into strict v_lease
-    from maintenance.lease as lease
-    where lease.policy = v_policy.name
-    for update;
+    -- A batch in hand holds the lease: whoever sees that it is somebody's does not wait for it.
+    for v_look in 1..2 loop
+        if v_look = 2 then
+            perform from maintenance.lease as lease where lease.policy = v_policy.name for update;
+        end if;
+
+        select lease.*
+        into strict v_lease
+        from maintenance.lease as lease
+        where lease.policy = v_policy.name;
+
+        v_is_held := v_lease.step is not null
+            and v_lease.owner_pid <> pg_backend_pid()  -- what this session began, it gave up
+            and maintenance.is_alive(
+                v_lease.owner_pid,
+                v_lease.owner_start,
+                (
+                    select held.heartbeat_at
+                    from maintenance.run_step as held
+                    where held.id = v_lease.step
+                )
+            );
+        exit when v_is_held;
+    end loop;
 
     if not v_policy.is_enabled then
         exit_reason := 'disabled';
@@ -65,17 +85,7 @@ begin
     elsif clock_timestamp() >= deadline then
         exit_reason := 'budget';
         message := 'the time was up before it began';
-    elsif v_lease.step is not null
-          and v_lease.owner_pid <> pg_backend_pid()  -- what this session began before, it gave up
-          and maintenance.is_alive(
-        v_lease.owner_pid,
-        v_lease.owner_start,
-        (
-            select held.heartbeat_at
-            from maintenance.run_step as held
-            where held.id = v_lease.step
-        )
-    ) then
+    elsif v_is_held then
         exit_reason := 'lease_held';
         message := format('step %s of process %s is at it', v_lease.step, v_lease.owner_pid);
     else

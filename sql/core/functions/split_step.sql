@@ -10,6 +10,7 @@ returns jsonb
 language plpgsql
 security definer  -- operators need no right on the table: see install_executor
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '20ms'  -- to see how large a table is takes a lock as well
 as $function$
 declare
     c_least_pages constant bigint := 512::bigint;
