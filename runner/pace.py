@@ -9,10 +9,6 @@ from enum import StrEnum
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from psycopg.rows import class_row
-
-from runner.database import installed
-
 if TYPE_CHECKING:
     from psycopg import Connection
 
@@ -89,6 +85,10 @@ class Brake:
         """Read the signals if it is time to. Raises what psycopg raises where that fails."""
         if not self._watches or monotonic() < self._next:
             return
+        from psycopg.rows import class_row  # the command line knows paces without a driver
+
+        from runner.database import installed
+
         if self._connection is None:
             self._connection = self._stack.enter_context(
                 installed(self._url, program="runner run (watching)")

@@ -264,6 +264,30 @@ def test_not_after_a_session_ended_without_a_word(
     assert steps(db, "step.exit_reason") == ["budget", "interrupted"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "is_kept"),
+    [
+        *[(reason, True) for reason in ("guard", "lease_held", "disabled", "paused")],
+        *[
+            (reason, False)
+            for reason in ("error", "interrupted", "exhausted", "nothing_to_do", "incomplete")
+        ],
+    ],
+)
+def test_only_a_step_that_began_takes_the_place_of_the_one_that_left_a_rest(
+    db: Connection, reason: str, is_kept: bool
+) -> None:
+    leave(db)
+    execute(
+        db,
+        "insert into maintenance.run_step (run, policy, operation, version, relation, moment,"
+        " started_at, heartbeat_at, ended_at, exit_reason) select run, policy, operation, version,"
+        " relation, moment, now(), now(), now(), %s from maintenance.run_step",
+        reason,
+    )
+    assert (resumed(db) is not None) is is_kept
+
+
 def unbegun(db: Connection, how: str) -> None:
     """Let a run come to the policy and end before it began with it."""
     if how == "the time was up":
@@ -277,11 +301,6 @@ def unbegun(db: Connection, how: str) -> None:
         execute(db, "select maintenance.pause_runs()")
         run(db)
         execute(db, "select maintenance.resume_runs()")
-    elif how == "guard":
-        alter(db, guard_rows=1)
-        number = scalar(db, "select maintenance.open_run('a driver')")
-        execute(db, "select maintenance.open_step(%s, 'token')", number)
-        execute(db, "select maintenance.close_run(%s)", number)
     assert count(db) == 2 * DEAD_ROWS - 20
 
 

@@ -19,7 +19,10 @@ from runner.scripts import scripts
 from tests.conftest import TestServer, run
 from tests.migrations.dumps import structure
 
-COMMANDS = ["demo", "migrate", "rollback", "status", "show", "psql", "db", "config"]
+COMMANDS = [
+    "demo", "migrate", "rollback", "status", "show", "run", "history", "pause", "resume", "psql",
+    "db", "config",
+]  # fmt: skip
 
 
 def test_version() -> None:

@@ -110,18 +110,30 @@ def sessions(db: Connection) -> dict[str, int]:
 class InThread:
     """A run in a thread of its own, while the test goes on."""
 
-    def __init__(self, url: str, *names: str, terms: api.Terms = api.Terms(), **order: Any) -> None:
+    def __init__(
+        self,
+        url: str,
+        *names: str,
+        watch: Callable[[api.Progress], None] = lambda _: None,
+        **order: Any,
+    ) -> None:
         self.ran: api.Ran | None = None
         self.error: BaseException | None = None
         given: dict[str, Any] = {"jobs": 2, "batch_size": 20} | order
         self._thread = Thread(
-            target=self._run, args=(url, names or ("token",), api.Order(**given), terms)
+            target=self._run, args=(url, names or ("token",), api.Order(**given), watch)
         )
         self._thread.start()
 
-    def _run(self, url: str, names: tuple[str, ...], order: api.Order, terms: api.Terms) -> None:
+    def _run(
+        self,
+        url: str,
+        names: tuple[str, ...],
+        order: api.Order,
+        watch: Callable[[api.Progress], None],
+    ) -> None:
         try:
-            self.ran = api.run(url, names, order=order, terms=terms)
+            self.ran = api.run(url, names, order=order, watch=watch)
         except BaseException as error:
             self.error = error
 
@@ -346,6 +358,44 @@ def test_a_statement_that_is_cancelled_from_outside_stops_the_run(
     assert count(gated, where="name = 'gate'") == 1
     assert_tidy(gated)
     assert_the_next_run_finishes(gated)
+
+
+@pytest.mark.parametrize("how", ["terminated", "interrupted"])
+def test_who_waits_for_rows_that_are_given_back_is_not_left_waiting(
+    db: Connection, another: Callable[[], Connection], how: str
+) -> None:
+    """One session has taken all that is allowed, and waits; the other waits for it."""
+    a_gated_policy(db, at=2)
+    execute(db, "update token set name = 'gate' where id = 1026")
+    observer = another()
+    interrupted = Event()
+
+    def watch(_: api.Progress) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+
+    with closed_gate(db):
+        run = InThread(db.info.dsn, watch=watch, max_rows=20)
+        until(lambda: at_the_gate(observer))
+        sleep(0.2)
+        if how == "terminated":
+            execute(
+                observer,
+                "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
+                " and not granted and database = (select oid from pg_database"
+                " where datname = current_database())",
+            )
+            sleep(0.2)
+            open_gate(db)
+            run.wait()
+            close_gate(db)
+        else:
+            interrupted.set()
+            [step] = run.result().steps
+            assert (step.exit_reason, step.removed) == ("stopped", 0)
+    until(lambda: sessions(observer) == {})
+    assert gone(db) == logged(db) <= 20
+    assert_the_next_run_finishes(db)
 
 
 @pytest.fixture
