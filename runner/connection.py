@@ -23,6 +23,7 @@ DEFAULTS = """
         ('client_connection_check_interval', '1s'),
         ('client_min_messages', 'warning'),
         ('DateStyle', 'ISO'),
+        ('IntervalStyle', 'postgres'),
         ('default_transaction_isolation', 'read committed'),
         ('idle_in_transaction_session_timeout', '0'),
         ('idle_session_timeout', '0'),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -86,7 +86,7 @@ class Planned:
 
     @property
     def all(self) -> list[Plan]:
-        return [plan for group in self.plans.values() for plan in group]
+        return list({plan.policy: plan for group in self.plans.values() for plan in group}.values())
 
     @property
     def code(self) -> Exit:
@@ -104,7 +104,8 @@ def choose(
 ) -> dict[str, list[Policy]]:
     """Return the policies of each name, in the order in which they run.
 
-    A name is an operation or a policy. ``everything`` gives the operations of all enabled policies.
+    A name is an operation or a policy; a policy can belong to two names, and runs once (see
+    ``distinct``). ``everything`` gives the operations of all enabled policies.
     Raises RunnerError (usage) for a name that does not exist.
     """
     known = {
@@ -124,18 +125,21 @@ def choose(
                 hint=f"{meant}`runner run` lists what there is.",
                 code=Exit.USAGE,
             )
-    chosen: dict[str, list[Policy]] = {}
-    taken: set[str] = set()
-    for name in operations if everything else dict.fromkeys(names):
-        chosen[name] = [
-            policy
-            for policy in known.values()
-            if name in (policy.name, policy.operation)
-            and policy.name not in taken
-            and (policy.is_enabled or not everything)
-        ]
-        taken |= {policy.name for policy in chosen[name]}
-    return {name: policies for name, policies in chosen.items() if policies}
+    if everything:
+        enabled = [policy for policy in known.values() if policy.is_enabled]
+        return {
+            operation: [policy for policy in enabled if policy.operation == operation]
+            for operation in dict.fromkeys(policy.operation for policy in enabled)
+        }
+    return {
+        name: [policy for policy in known.values() if name in (policy.name, policy.operation)]
+        for name in names
+    }
+
+
+def distinct(chosen: Mapping[str, Sequence[Policy]]) -> list[Policy]:
+    """Return the policies of some names, each of them once, in the order in which they run."""
+    return list(dict.fromkeys(policy for group in chosen.values() for policy in group))
 
 
 def listed(
@@ -161,10 +165,8 @@ def plan(
     started_at = datetime.now(UTC)
     with installed(url, program=PROGRAM, read_only=True) as connection:
         chosen = choose(connection, names, everything=everything)
-        plans = {
-            name: [_plan(connection, policy, exact=exact) for policy in policies]
-            for name, policies in chosen.items()
-        }
+        made = {policy: _plan(connection, policy, exact=exact) for policy in distinct(chosen)}
+        plans = {name: [made[policy] for policy in group] for name, group in chosen.items()}
         return Planned(connection.info.dbname, started_at, monotonic() - began, plans)
 
 
@@ -204,7 +206,7 @@ def run(
         refuse_pooler(connection, url)
         assert_endpoint(connection)
         chosen = choose(connection, names, everything=everything)
-        policies = [policy for group in chosen.values() for policy in group]
+        policies = distinct(chosen)
         if stray := [name for name in order.accept if name not in {one.name for one in policies}]:
             raise RunnerError(f"a token is for {stray[0]}, which is not run", code=Exit.USAGE)
         crew = Crew(url, connection, stack, order.jobs)
@@ -224,7 +226,8 @@ def run(
                 unknown |= {one.signal: one for one in step.signals if one.is_high is None}
         finally:
             if not connection.closed:
-                connection.execute("select maintenance.close_run(%s)", (number,))
+                with suppress(psycopg.OperationalError):  # the next run closes it
+                    connection.execute("select maintenance.close_run(%s)", (number,))
         return Ran(
             connection.info.dbname,
             number,

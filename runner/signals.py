@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 
@@ -20,7 +20,8 @@ def stop_requests(say: Callable[[str], None]) -> Generator[Callable[[], bool]]:
         if requested:
             raise KeyboardInterrupt
         requested.append(number)
-        say("stopping after this step; once more to stop at once")
+        with suppress(RuntimeError):  # the signal came in the middle of another line
+            say("stopping after this step; once more to stop at once")
 
     before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -13,14 +13,20 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
-from psycopg.errors import QueryCanceled
+from psycopg.errors import (
+    InsufficientPrivilege,
+    QueryCanceled,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedTable,
+)
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
@@ -64,7 +70,8 @@ STATUSES = {
 """What an exit reason is called in the document that a run answers with; the others are errors."""
 
 
-EXITS = {"error": Exit.FAILED, "incomplete": Exit.FAILED, "guard": Exit.REFUSED,
+EXITS = {"error": Exit.FAILED, "incomplete": Exit.FAILED, "interrupted": Exit.FAILED,
+         "guard": Exit.REFUSED,
          "lease_held": Exit.BUSY}  # fmt: skip
 """The exit status that follows from an exit reason; the others are done."""
 
@@ -179,7 +186,13 @@ class Crew:
         self._sessions = [connection]
 
     def hands(self, most: int) -> list[Connection]:
-        """Return sessions for that many parts, and no more than there are jobs."""
+        """Return sessions for that many parts, and no more than there are jobs.
+
+        Those that were lost in an earlier step are replaced, except for the run's own.
+        """
+        self._sessions = [
+            session for session in self._sessions if session is self.first or not session.closed
+        ]
         while len(self._sessions) < min(self._jobs, most):
             program = f"{PROGRAM} (worker {len(self._sessions) + 1})"
             self._sessions.append(self._stack.enter_context(installed(self.url, program=program)))
@@ -193,7 +206,8 @@ class Crew:
         """Cancel whatever the sessions are at."""
         for session in self._sessions:
             if not session.closed:
-                session.cancel_safe(timeout=5)
+                with suppress(psycopg.Error):  # it may be lost, or its server
+                    session.cancel_safe(timeout=5)
 
 
 @dataclass(frozen=True)
@@ -203,6 +217,9 @@ class _Ended:
     reason: str
     message: str | None = None
     sqlstate: str | None = None
+
+
+INTERRUPTED = _Ended("stopped", "interrupted: the batches in hand were rolled back")
 
 
 @dataclass(frozen=True)
@@ -285,6 +302,8 @@ class Step:
         self._over = threading.Event()
         self._ended: _Ended | None = None
         self._defect: BaseException | None = None
+        self._is_cancelled = False
+        """Whether somebody cancelled more than this step: no other policy begins then."""
         self._parts: deque[Any] = deque()
         self._current: dict[int, Any] = {}
         """The part that each session is at, by its process."""
@@ -302,13 +321,54 @@ class Step:
         return self._brake.signals
 
     def carry_out(self) -> StepResult:
-        """Open the step, do its work, close it, and return what the log has on it."""
+        """Open the step, do its work, close it, and return what the log has on it.
+
+        Raises RunnerError when the session of the run is lost, for the log is then out of reach.
+        """
+        try:
+            return self._carry_out()
+        except psycopg.OperationalError as error:
+            if not self._crew.first.closed:
+                raise
+            raise self._lost(_sentence(error.diag, error)) from None
+
+    def _carry_out(self) -> StepResult:
         began = monotonic()
         connection = self._crew.first
         if self._terms.stopped():
-            connection.execute("select maintenance.stop_run(%s)", (self._run,))
+            self._stop_run()
+        try:
+            opened = self._open()
+        except (InsufficientPrivilege, UndefinedColumn, UndefinedFunction, UndefinedTable):
+            raise  # it would be the same for every policy
+        except psycopg.Error as error:
+            if connection.closed or isinstance(error, QueryCanceled):
+                raise
+            return self._failure(error, monotonic() - began)
+        if opened["exit_reason"] is not None:
+            return self._result(opened["step"], monotonic() - began)
+        self._step, self._fence = opened["step"], opened["token"]
+        self._expected: int | None = opened["eligible"]
+        self._allowance = _Allowance(opened["allowed"])
+        try:
+            self._drive(opened["resume"])
+        except BaseException as error:
+            self._end_with(error, connection)
+        ended = self._ended or _Ended("error", "the step ended without a reason")
+        if self._defect is not None:
+            ended = _Ended("error", f"{type(self._defect).__name__}: {self._defect}")
+        if connection.closed:
+            raise self._lost(ended.message)
+        self._close(ended)
+        if self._defect is not None:
+            raise self._defect
+        wanted = self._token is not None if self._order.vacuum is None else self._order.vacuum
+        vacuum = self._vacuum() if wanted and self._removed and ended.reason != "stopped" else None
+        return self._result(self._step, monotonic() - began, vacuum)
+
+    def _open(self) -> dict[str, Any]:
         opened = (
-            connection.cursor(row_factory=dict_row)
+            self._crew.first.cursor(row_factory=dict_row)
             .execute(
                 "select step, token, exit_reason, message, eligible, allowed, resume "
                 "from maintenance.open_step("
@@ -324,25 +384,10 @@ class Step:
             .fetchone()
         )
         assert opened is not None
-        if opened["exit_reason"] is not None:
-            return self._result(opened["step"], monotonic() - began)
-        self._step, self._fence = opened["step"], opened["token"]
-        self._expected: int | None = opened["eligible"]
-        self._allowance = _Allowance(opened["allowed"])
-        try:
-            self._drive(opened["resume"])
-        except KeyboardInterrupt:
-            self._end(_Ended("stopped", "interrupted: the batches in hand were rolled back"))
-        ended = self._ended or _Ended("error", "the step ended without a reason")
-        if self._defect is not None:
-            ended = _Ended("error", f"{type(self._defect).__name__}: {self._defect}")
-        if connection.closed:
-            raise RunnerError(
-                f"{self._policy.name}: {ended.message}",
-                detail=f"Run {self._run} removed {self._removed:,} rows of it until then.",
-                hint="Run the command again: it goes on with what is left.",
-            )
-        connection.execute(
+        return opened
+
+    def _close(self, ended: _Ended) -> None:
+        self._crew.first.execute(
             "select maintenance.close_step(%s, %s, %s, %s, %s, %s)",
             (
                 self._step,
@@ -353,11 +398,20 @@ class Step:
                 Jsonb(self._unfinished()),
             ),
         )
-        if self._defect is not None:
-            raise self._defect
-        wanted = self._token is not None if self._order.vacuum is None else self._order.vacuum
-        vacuum = self._vacuum() if wanted and self._removed and ended.reason != "stopped" else None
-        return self._result(self._step, monotonic() - began, vacuum)
+        if self._is_cancelled:
+            self._stop_run()
+
+    def _stop_run(self) -> None:
+        self._crew.first.execute("select maintenance.stop_run(%s)", (self._run,))
+
+    def _lost(self, why: str | None) -> RunnerError:
+        lost = "the connection was lost"
+        sentence = why if why and why.startswith(lost) else f"{lost}: {why}" if why else lost
+        return RunnerError(
+            f"{self._policy.name}: {sentence}",
+            detail=f"Run {self._run} removed {self._removed:,} rows of it until then.",
+            hint="Run the command again: it removes what is left.",
+        )
 
     def _drive(self, resume: list[Any] | None) -> None:
         """Work on what an earlier run came not to, then on everything, then on what was held."""
@@ -384,35 +438,45 @@ class Step:
     def _work(self, parts: Sequence[Any]) -> None:
         """Walk through parts, on as many sessions as there are jobs and parts, and watch."""
         self._parts = deque(parts)
-        threads = [
-            threading.Thread(target=self._take_parts, args=(session,), daemon=True)
-            for session in self._crew.hands(len(parts))
-        ]
-        for thread in threads:
-            thread.start()
+        done: dict[threading.Thread, threading.Event] = {}
+        # Not by join: interrupted, it takes a thread for ended that is not (CPython, bpo-45274).
+        for session in self._crew.hands(len(parts)):
+            ended = threading.Event()
+            thread = threading.Thread(target=self._take_parts, args=(session, ended), daemon=True)
+            done[thread] = ended
         try:
-            self._wait_for(threads)
-        except BaseException:
-            self._end(_Ended("stopped", "interrupted: the batches in hand were rolled back"))
-            self._crew.cancel()
-            for thread in threads:
-                thread.join()
+            self._look()  # before the first batch, not after it
+            for thread in done:
+                thread.start()
+            for ended in done.values():
+                while not ended.wait(TICK):
+                    self._look()
+                    self._report()
+        except BaseException as error:
+            self._end_with(error, self._crew.first)
+            # One that was between two batches was not at anything yet that could be cancelled.
+            while any(thread.ident and not ended.is_set() for thread, ended in done.items()):
+                with suppress(KeyboardInterrupt):
+                    self._crew.cancel()
+                    sleep(TICK)
             raise
         self._report()
 
-    def _wait_for(self, threads: Sequence[threading.Thread]) -> None:
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(TICK)
-                if self._terms.stopped():
-                    self._end(_Ended("stopped", "asked to stop by a signal"))
-                try:
-                    self._brake.check(self._crew.pids)
-                except (psycopg.Error, RunnerError) as error:
-                    self._end(_Ended("error", f"the load cannot be read: {error}"))
-                if self._brake.is_worn_out:
-                    self._end(_Ended("stopped", f"it was held up too long; {self._brake.holding}"))
-                self._report()
+    def _look(self) -> None:
+        """Look whether somebody asks to stop, and what the load is."""
+        if self._terms.stopped():
+            self._end(_Ended("stopped", "asked to stop by a signal"))
+        if self._over.is_set():
+            return
+        try:
+            self._brake.check(self._crew.pids)
+        except psycopg.Error as error:
+            why = _sentence(error.diag, error)
+            self._end(_Ended("error", f"the load cannot be read: {why}", error.sqlstate))
+        except RunnerError as error:
+            self._end(_Ended("error", f"the load cannot be read: {error.message}"))
+        if self._brake.is_worn_out:
+            self._end(_Ended("stopped", f"it was held up too long; {self._brake.holding}"))
 
     def _report(self) -> None:
         held = self._brake.holding
@@ -420,7 +484,7 @@ class Step:
             Progress(self._policy.name, self._removed, self._expected, str(held) if held else None)
         )
 
-    def _take_parts(self, session: Connection) -> None:
+    def _take_parts(self, session: Connection, ended: threading.Event) -> None:
         """Take one part after the other until there is none, or the step ends."""
         try:
             while not self._over.is_set():
@@ -429,14 +493,28 @@ class Step:
                         return
                     self._current[session.info.backend_pid] = self._parts.popleft()
                 self._walk(session)
-        except QueryCanceled as error:
-            self._end(_Ended("stopped", _sentence(error.diag, error), error.sqlstate))
-        except psycopg.Error as error:
-            lost = "the connection was lost: " if session.closed else ""
-            self._end(_Ended("error", lost + _sentence(error.diag, error), error.sqlstate))
         except BaseException as error:
-            self._defect = error
-            self._end(_Ended("error", str(error)))
+            self._end_with(error, session)
+        finally:
+            ended.set()
+
+    def _end_with(self, error: BaseException, session: Connection) -> None:
+        """Let the step end for an exception: one that a session raised, or one of this thread."""
+        match error:
+            case KeyboardInterrupt():
+                self._is_cancelled = True
+                self._end(INTERRUPTED)
+            case QueryCanceled():
+                self._is_cancelled = True
+                self._end(_Ended("stopped", _sentence(error.diag, error), error.sqlstate))
+            case psycopg.Error():
+                lost = "the connection was lost: " if session.closed else ""
+                self._end(_Ended("error", lost + _sentence(error.diag, error), error.sqlstate))
+            case RunnerError():
+                self._end(_Ended("error", " ".join(filter(None, (error.message, error.detail)))))
+            case _:
+                self._defect = error
+                self._end(_Ended("error", str(error)))
 
     def _walk(self, session: Connection) -> None:
         """Remove batch after batch of the part that a session is at."""
@@ -444,12 +522,14 @@ class Step:
         size = self._order.batch_size or self._policy.batch_size
         while not self._over.is_set():
             if self._brake.holding is not None:
-                self._over.wait(TICK)
+                self._hold(session)
                 continue
-            began = monotonic()
             taken = self._allowance.take(size)
             removed = 0
+            began = monotonic()
             try:
+                if self._over.is_set():  # while it waited
+                    return
                 done = self._drive_batches(session, self._current[pid], max(taken, 1))
                 removed = done.removed
             finally:
@@ -461,6 +541,7 @@ class Step:
                     self._finished.append(self._current.pop(pid))
                     return
             if done.exit_reason is not None:
+                self._is_cancelled |= done.error_code == QueryCanceled.sqlstate
                 self._end(_Ended(done.exit_reason, done.message, done.error_code))
                 return
             self._over.wait(
@@ -469,6 +550,15 @@ class Step:
                     0 if self._is_full else monotonic() - began,
                 )
             )
+
+    def _hold(self, session: Connection) -> None:
+        """Wait for a moment, unless the step has to end: no batch asks meanwhile."""
+        row = session.execute(
+            "select exit_reason, message from maintenance.check_step(%s)", (self._step,)
+        ).fetchone()
+        if row is not None and row[0] is not None:
+            self._end(_Ended(row[0], row[1]))
+        self._over.wait(Brake.INTERVAL)
 
     def _drive_batches(self, session: Connection, part: Any, size: int) -> _Slice:
         """Remove what fits into a slice of time; one batch where a pause or a limit follows."""
@@ -530,6 +620,26 @@ class Step:
         )
         assert row is not None
         return StepResult(**row, action=self._policy.action, seconds=seconds, vacuum=vacuum)
+
+    def _failure(self, error: psycopg.Error, seconds: float) -> StepResult:
+        """Return what there is to say of a step that could not even be opened, nor logged."""
+        return StepResult(
+            policy=self._policy.name,
+            operation=self._policy.operation,
+            relation=self._policy.relation,
+            action=self._policy.action,
+            exit_reason="error",
+            message=_sentence(error.diag, error),
+            removed=0,
+            dependents=0,
+            cascaded=0,
+            bytes=None,
+            batches=0,
+            longest_batch=0,
+            seconds=seconds,
+            left_over=None,
+            sqlstate=error.sqlstate,
+        )
 
 
 @contextmanager

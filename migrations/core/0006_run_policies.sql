@@ -135,6 +135,7 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/functions/open_run.sql
 \ir ../../sql/core/functions/open_step.sql
 \ir ../../sql/core/functions/split_step.sql
+\ir ../../sql/core/functions/check_step.sql
 \ir ../../sql/core/functions/run_batch.sql
 \ir ../../sql/core/functions/close_step.sql
 \ir ../../sql/core/functions/close_run.sql

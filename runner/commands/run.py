@@ -115,6 +115,8 @@ def run(
     """
     with answering(output, json, quiet=quiet, verbose=verbose) as screen:
         from runner import api
+        from runner.connection import refuse_pooler_url
+        from runner.runs import distinct
         from runner.signals import stop_requests
 
         settings = settings_for(screen, database_url)
@@ -136,6 +138,7 @@ def run(
             if planned.code:
                 raise typer.Exit(int(planned.code))
             return
+        refuse_pooler_url(url)  # before anything is asked or planned
         accepted: dict[str, str] = {}
         if accept is not None:
             accepted[_only_policy(api.listed(url, chosen))] = accept
@@ -145,9 +148,8 @@ def run(
                 plan.policy.name: plan.token for plan in planned.all if plan.token is not None
             }
         if not yes:
-            for group in api.listed(url, chosen, everything=everything).values():
-                for policy in group:
-                    accepted |= _confirm(screen, url, policy, accepted)
+            for policy in distinct(api.listed(url, chosen, everything=everything)):
+                accepted |= _confirm(screen, url, policy, accepted)
         order = api.Order(
             jobs=settings.jobs if jobs is None else jobs,
             batch_size=batch_size,
@@ -208,7 +210,9 @@ def _check(
 
 def _only_policy(chosen: dict[str, list[Policy]]) -> str:
     """Return the one policy that a token can be for."""
-    policies = [policy.name for group in chosen.values() for policy in group]
+    from runner.runs import distinct
+
+    policies = [policy.name for policy in distinct(chosen)]
     if len(policies) != 1:
         raise RunnerError(
             "--accept is for one policy",

@@ -229,8 +229,7 @@ MONITORS = {
 OPERATORS = MONITORS | {
     "run_policy", "run_operations", "drive_step", "drive_batches", "next_transaction",
     "purge_batch", "stop_run", "pause_runs", "resume_runs", "split_step", "join_parts",
-    "vacuum_command",
-    "open_run",
+    "check_step", "vacuum_command", "open_run",
     "open_step", "run_batch", "close_step", "close_run", "policies_of", "deadline_of_call",
     "assert_outside_transaction", "attest_backup",
 }  # fmt: skip

@@ -44,8 +44,8 @@ as $function$
             (
                 'operator',
                 array[
-                    'assert_outside_transaction', 'attest_backup', 'close_run', 'close_step',
-                    'deadline_of_call', 'drive_batches', 'drive_step', 'join_parts',
+                    'assert_outside_transaction', 'attest_backup', 'check_step', 'close_run',
+                    'close_step', 'deadline_of_call', 'drive_batches', 'drive_step', 'join_parts',
                     'next_transaction', 'open_run', 'open_step', 'pause_runs', 'policies_of',
                     'purge_batch', 'resume_runs', 'run_batch', 'run_operations', 'run_policy',
                     'split_step', 'stop_run', 'vacuum_command'

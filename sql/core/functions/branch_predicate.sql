@@ -52,9 +52,14 @@ as $function$
                                                 format(
                                                     '%L::%s',
                                                     bounds[one.ordinality],
-                                                    maintenance.column_type(
-                                                        (policy).relation,
-                                                        (one.value ->> 'column')::name
+                                                    -- of no type: there is no such column any
+                                                    -- more, which PostgreSQL says best
+                                                    coalesce(
+                                                        maintenance.column_type(
+                                                            (policy).relation,
+                                                            (one.value ->> 'column')::name
+                                                        ),
+                                                        'unknown'
                                                     )
                                                 )
                                         end

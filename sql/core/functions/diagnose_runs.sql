@@ -1,6 +1,5 @@
--- Says whether runs are paused, and which leases and which runs their sessions have left behind. The
--- next run cleans up after these, so none is a problem; that no run comes is one, which the policies
--- tell.
+-- Says whether runs are paused, and which leases and runs their sessions have left behind. The next
+-- run cleans up after these, so none is a problem; that no run comes is one: see the policies.
 
 create or replace function maintenance.diagnose_runs()
 returns table (subject text, name text, state text, message text, remedy text)

@@ -113,6 +113,7 @@ begin
     from maintenance.run_step as step
     where step.policy = policy.name
       and step.exit_reason in ('exhausted', 'nothing_to_do', 'budget', 'stopped', 'incomplete')
+      and step.age is not null  -- what never began went by none
     order by step.started_at desc
     limit 1;
 

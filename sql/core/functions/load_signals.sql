@@ -2,8 +2,8 @@
 -- remove rows.
 --
 -- is_high is null where it cannot be known, and needs then says for want of what. A standby says
--- how long it is behind while it follows; the log that it has yet to replay tells of one that does
--- not.
+-- how long it is behind while it follows; the log that it has yet to replay tells of one that
+-- stopped.
 
 create or replace function maintenance.load_signals(
     pids integer[] default '{}',

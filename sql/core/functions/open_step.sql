@@ -6,7 +6,8 @@
 --
 -- eligible is an estimate, allowed what the limits leave, null without one. resume are the parts
 -- that the last step of the policy came not to, for want of time: they come first, or else runs
--- that are always too short would tend the beginning of the table, and never its end.
+-- that are always too short would tend the beginning of the table, and never its end. A step that
+-- ends before it began hands them on.
 
 create or replace function maintenance.open_step(
     run bigint,
@@ -30,6 +31,7 @@ as $function$
 declare
     v_policy maintenance.policy := maintenance.read_policy(policy);
     v_lease maintenance.lease;
+    v_is_held boolean;
     v_run maintenance.run;
     v_verdict text;
     v_moment timestamptz;
@@ -46,11 +48,30 @@ begin
       and opened.ended_at is null
       and opened.owner_pid = pg_backend_pid();
 
-    select lease.*
-    into strict v_lease
-    from maintenance.lease as lease
-    where lease.policy = v_policy.name
-    for update;
+    -- A batch in hand holds the lease: whoever sees that it is somebody's does not wait for it.
+    for v_look in 1..2 loop
+        if v_look = 2 then
+            perform from maintenance.lease as lease where lease.policy = v_policy.name for update;
+        end if;
+
+        select lease.*
+        into strict v_lease
+        from maintenance.lease as lease
+        where lease.policy = v_policy.name;
+
+        v_is_held := v_lease.step is not null
+            and v_lease.owner_pid <> pg_backend_pid()  -- what this session began, it gave up
+            and maintenance.is_alive(
+                v_lease.owner_pid,
+                v_lease.owner_start,
+                (
+                    select held.heartbeat_at
+                    from maintenance.run_step as held
+                    where held.id = v_lease.step
+                )
+            );
+        exit when v_is_held;
+    end loop;
 
     if not v_policy.is_enabled then
         exit_reason := 'disabled';
@@ -64,17 +85,7 @@ begin
     elsif clock_timestamp() >= deadline then
         exit_reason := 'budget';
         message := 'the time was up before it began';
-    elsif v_lease.step is not null
-          and v_lease.owner_pid <> pg_backend_pid()  -- what this session began before, it gave up
-          and maintenance.is_alive(
-        v_lease.owner_pid,
-        v_lease.owner_start,
-        (
-            select held.heartbeat_at
-            from maintenance.run_step as held
-            where held.id = v_lease.step
-        )
-    ) then
+    elsif v_is_held then
         exit_reason := 'lease_held';
         message := format('step %s of process %s is at it', v_lease.step, v_lease.owner_pid);
     else
@@ -104,7 +115,8 @@ begin
     into v_last
     from maintenance.run_step as last
     where last.policy = v_policy.name
-      and last.exit_reason in ('exhausted', 'nothing_to_do', 'budget', 'stopped', 'incomplete')
+      and coalesce(last.exit_reason, 'interrupted')
+          not in ('guard', 'lease_held', 'disabled', 'paused')
     order by last.started_at desc
     limit 1;
 
@@ -115,7 +127,7 @@ begin
     insert into maintenance.run_step (
         run, policy, operation, version, relation, moment, age, eligible, max_rows, bound, deadline,
         accepted, started_at, heartbeat_at, ended_at, exit_reason, message,
-        sqlstate
+        sqlstate, remaining
     )
     values (
         run,
@@ -124,7 +136,7 @@ begin
         v_policy.version,
         v_policy.relation::text,
         coalesce(v_moment, clock_timestamp()),
-        maintenance.shortest_retention(v_policy),
+        case when exit_reason is null then maintenance.shortest_retention(v_policy) end,
         eligible,
         least(max_rows, v_policy.max_rows),
         v_bound,
@@ -135,7 +147,8 @@ begin
         case when exit_reason is not null then clock_timestamp() end,
         exit_reason,
         message,
-        v_sqlstate
+        v_sqlstate,
+        case when exit_reason in ('budget', 'stopped') then resume end
     )
     returning id into step;
 

@@ -121,7 +121,7 @@ begin
             v_high := coalesce(v_high, v_cursor ->> 'until');
 
             -- More rows than a batch have the same key: blocks tell them apart.
-            if v_high = v_low then
+            if v_high = v_low and v_high is distinct from v_cursor ->> 'until' then
                 v_branch := 0;
                 v_low := '0';
                 v_span := v_first_span;

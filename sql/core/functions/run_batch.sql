@@ -71,37 +71,9 @@ begin
         v_step.bound - v_step.removed
     );
 
-    if v_policy.version <> v_step.version then
-        exit_reason := 'stopped';
-        message := 'the policy was changed';
-    elsif exists (
-        select
-        from maintenance.run as run
-        where run.id = v_step.run
-          and run.is_stop_requested
-    ) then
-        exit_reason := 'stopped';
-        message := 'somebody asked it to stop';
-    elsif maintenance.pause_reason() is not null then
-        exit_reason := 'stopped';
-        message := maintenance.pause_reason();
-    elsif clock_timestamp() >= v_step.deadline then
-        exit_reason := 'budget';
-        message := 'the time is up';
-    elsif v_step.removed >= v_step.max_rows then
-        exit_reason := 'budget';
-        message := format('%s rows were allowed', v_step.max_rows);
-    elsif v_step.removed >= v_step.bound then
-        -- Not in the condition above: where there is no bound, "null and ..." would count as well.
-        if maintenance.count_eligible(
-            v_policy, maintenance.branch_bounds(v_policy, v_step.moment), at_most => 1
-        ) = 0 then
-            exit_reason := 'exhausted';
-        else
-            exit_reason := 'guard';
-            message := format('no more than %s rows were accepted', v_step.bound);
-        end if;
-    end if;
+    select ended.exit_reason, ended.message
+    into exit_reason, message
+    from maintenance.check_step(step) as ended;
 
     if exit_reason is not null then
         return;
@@ -167,7 +139,7 @@ begin
         batches = logged.batches + case when v_done.removed > 0 then 1 else 0 end,
         longest_batch = greatest(logged.longest_batch, clock_timestamp() - v_began),
         heartbeat_at = clock_timestamp(),
-        left_over = case when is_done then v_done.left_over end
+        left_over = case when exit_reason is not null then v_done.left_over end
     where logged.id = step
     returning logged.removed into v_removed;
 

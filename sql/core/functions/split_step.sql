@@ -10,6 +10,7 @@ returns jsonb
 language plpgsql
 security definer  -- operators need no right on the table: see install_executor
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '20ms'  -- to see how large a table is takes a lock as well
 as $function$
 declare
     c_least_pages constant bigint := 512::bigint;
@@ -64,7 +65,7 @@ begin
             into v_all
             from generate_series(1, v_parts) as part;
         else
-            v_edges := maintenance.key_edges(v_policy, v_leaf, v_chosen.rows, parts);
+            v_edges := maintenance.key_edges(v_policy, v_leaf, v_bounds, parts);
 
             select v_all || jsonb_agg(
                 v_part || jsonb_build_object(
