@@ -152,6 +152,17 @@ class InThread:
         return self.ran
 
 
+def waiting(db: Connection) -> set[str]:
+    """Return the sessions of runs that wait for a lock, by their names."""
+    return set(
+        column(
+            db,
+            "select application_name from pg_stat_activity where datname = current_database()"
+            " and wait_event_type = 'Lock' and starts_with(application_name, 'runner run')",
+        )
+    )
+
+
 def open_gate(db: Connection) -> None:
     """Let who waits at the gate go on; whoever closes it again finds it open for all."""
     execute(db, "select pg_advisory_unlock(1)")
@@ -319,10 +330,11 @@ def test_a_session_that_was_lost_is_replaced_for_the_next_policy(
         f" from generate_series(1, {4 * 1024}) as n",
     )
     register(gated, "login")
+    execute(gated, f"update token set name = 'gate' where id = {DEAD_ROWS + 400}")
     observer = another()
     with closed_gate(gated):
         run = InThread(gated.info.dsn, "token", "login")
-        until(lambda: at_the_gate(observer))
+        until(lambda: waiting(observer) == {"runner run", "runner run (worker 2)"})
         execute(
             observer, "select pg_terminate_backend(%s)", sessions(observer)["runner run (worker 2)"]
         )
