@@ -65,6 +65,7 @@ def test_a_client_that_gave_up_has_failed() -> None:
         failed("killed")
 
 
+@pytest.mark.slow
 def test_an_application_is_measured_beside_runs(capsys: pytest.CaptureFixture[str]) -> None:
     sides = {side: foreground.SIDES[side] for side in ("full, 2 jobs", "one DELETE")}
     foreground.measure(Options(runs=1, size=0.001), sides, before=0.2)
@@ -73,11 +74,13 @@ def test_an_application_is_measured_beside_runs(capsys: pytest.CaptureFixture[st
     assert all(side in printed for side in sides)
 
 
+@pytest.mark.slow
 def test_the_memory_of_runs_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     memory.measure(Options(runs=1, size=0.0001))
     assert "1,000 rows" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_policies_leave_what_the_commands_of_django_and_simplejwt_leave(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

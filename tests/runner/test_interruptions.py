@@ -49,7 +49,10 @@ def complete(new_database: Callable[..., str], server: TestServer) -> str:
     return structure(url) + shipped_data(url)
 
 
-@pytest.mark.parametrize("moment", range(20))
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(moment, marks=pytest.mark.slow if moment % 2 else ()) for moment in range(20)],
+)
 def test_killed_at_any_moment_the_next_migrate_completes(
     empty: str, complete: str, moment: int
 ) -> None:
