@@ -16,10 +16,10 @@ class Pace(StrEnum):
     """Polite, and waits while a replica lags, WAL is not archived or an old snapshot is held."""
 
 
-GOALS = {Pace.FULL: 0.050, Pace.POLITE: 0.010, Pace.LAG: 0.010}
+GOALS = {Pace.FULL: 0.050, Pace.POLITE: 0.002, Pace.LAG: 0.002}
 """How long a batch should take, in seconds. Whatever waits for the run's locks waits as long."""
 
-SHORTEST = 0.002
+SHORTEST = 0.001
 """Batches are not made shorter than that, in seconds, whoever waits for their locks."""
 
 PATIENCE = 600.0

@@ -262,9 +262,13 @@ begin
 
         -- The next range is as large as the goal and the batch allow, but changes by no more than
         -- a factor of two: one slow batch is no rule.
+        -- Time alone makes no range smaller than what a batch costs anyway, a millisecond or so.
         v_pace := least(
-            extract(epoch from time_goal)
-            / greatest(extract(epoch from clock_timestamp() - v_began), 0.0001),
+            greatest(
+                extract(epoch from time_goal)
+                / greatest(extract(epoch from clock_timestamp() - v_began), 0.0001),
+                case when v_branch = 0 then 16 else 200 end / v_span::numeric
+            ),
             case when v_branch = 0 then 0.9 * size / greatest(removed, 1) end,
             2
         );
