@@ -267,7 +267,7 @@ begin
             greatest(
                 extract(epoch from time_goal)
                 / greatest(extract(epoch from clock_timestamp() - v_began), 0.0001),
-                case when v_branch = 0 then 16 else 200 end / v_span::numeric
+                case when v_branch = 0 then 48 else 500 end / v_span::numeric
             ),
             case when v_branch = 0 then 0.9 * size / greatest(removed, 1) end,
             2
