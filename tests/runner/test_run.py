@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -678,7 +679,7 @@ def test_an_operator_needs_no_right_on_the_table(
     answer = ask("run", "token", "--jobs", jobs, "--vacuum", "--pace", "lag", url=theirs)
     assert answer.code == Exit.DONE
     assert count(db) == 1024
-    assert "permission denied to vacuum" in answer.out
+    assert re.search("permission denied to vacuum|only table or database owner can", answer.out)
     assert ask("run", "token", "--dry-run", url=theirs).code == Exit.DONE
     assert ask("history", url=theirs).table[0][1] == "token"
     assert steps(db, "(select started_by from maintenance.run where id = step.run)") == [operator]

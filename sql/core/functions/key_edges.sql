@@ -16,7 +16,7 @@ declare
     v_values text[];
 begin
     if jsonb_array_length(policy.branches) > 1 then
-        return '{}';
+        return array[]::text[];
     end if;
 
     -- The statistics show themselves to who may read the column: the table's owner. Of a time, the

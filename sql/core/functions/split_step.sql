@@ -23,7 +23,7 @@ declare
     v_parts bigint;
     v_edges text[];
     v_part jsonb;
-    v_all jsonb := '[]';
+    v_all jsonb := '[]'::jsonb;
 begin
     if parts not between 1 and 1000 then
         raise exception using
