@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from runner import api
 from runner.embedded import Server
 from runner.migrate import migrate
-from runner.programs import account_for, binaries
+from runner.programs import account_for
 from tests.conftest import scalar
 from tests.core.runs import a_table, calling, put, register, until
 from tests.statements import execute, rows, until_blocked
@@ -290,8 +290,6 @@ def standby(a_server: Server) -> Iterator[Path]:
     folder = a_server.folder / "standby"
     account = account_for(a_server.data)
     arguments = conninfo_to_dict(a_server.url())
-    if not (binaries() / "pg_basebackup").exists():
-        pytest.skip("pg_basebackup is not among the programs")
     folder.mkdir(mode=0o700)
     if account:
         os.chown(folder, account.pw_uid, account.pw_gid)
