@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg.errors import ObjectNotInPrerequisiteState
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -111,8 +112,8 @@ def choose(
     known = {
         policy.name: policy
         for policy in connection.cursor(row_factory=class_row(Policy)).execute(
-            "select name, operation, relation::text, action, severity, batch_size, is_enabled "
-            "from maintenance.policy order by priority, name"
+            "select name, operation, relation::text, action, severity, batch_size, priority, "
+            "is_enabled from maintenance.policy order by priority, name"
         )
     }
     operations = list(dict.fromkeys(policy.operation for policy in known.values()))
@@ -138,7 +139,7 @@ def choose(
 
 
 def distinct(chosen: Mapping[str, Sequence[Policy]]) -> list[Policy]:
-    """Return the policies of some names, each of them once, in the order in which they run."""
+    """Return the policies of some names, each of them once, in the order of the names."""
     return list(dict.fromkeys(policy for group in chosen.values() for policy in group))
 
 
@@ -207,6 +208,8 @@ def run(
         assert_endpoint(connection)
         chosen = choose(connection, names, everything=everything)
         policies = distinct(chosen)
+        if everything:  # nobody named an order: that of run_operations
+            policies.sort(key=lambda policy: (policy.priority, policy.name))
         if stray := [name for name in order.accept if name not in {one.name for one in policies}]:
             raise RunnerError(f"a token is for {stray[0]}, which is not run", code=Exit.USAGE)
         crew = Crew(url, connection, stack, order.jobs)
@@ -250,8 +253,16 @@ def _open_run(connection: Connection, policies: Sequence[Policy], order: Order) 
         "reason": order.reason,
     }
     given = {name: value for name, value in arguments.items() if value is not None}
-    row = connection.execute(
-        "select maintenance.open_run(%s, %s)", (PROGRAM, Jsonb(given))
-    ).fetchone()
+    try:
+        row = connection.execute(
+            "select maintenance.open_run(%s, %s)", (PROGRAM, Jsonb(given))
+        ).fetchone()
+    except ObjectNotInPrerequisiteState as error:  # a copy that was not adopted
+        raise RunnerError(
+            error.diag.message_primary or str(error),
+            detail=error.diag.message_detail,
+            hint="`runner adopt-clone` if rows shall be removed here as well.",
+            code=Exit.REFUSED,
+        ) from None
     assert row is not None
     return row[0]

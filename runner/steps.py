@@ -86,6 +86,7 @@ class Policy:
     action: str
     severity: str
     batch_size: int
+    priority: int
     is_enabled: bool
 
 

@@ -750,6 +750,15 @@ def test_poolers_are_refused_by_their_address(address: str) -> None:
     assert refusal.value.code == Exit.USAGE
 
 
+def test_everything_runs_by_priority_and_names_in_their_order(token: Connection, url: str) -> None:
+    for name, operation, priority in (("b", "one", 1), ("a", "one", 3), ("c", "two", 2)):
+        a_policy(token, name)
+        alter(token, name, operation=operation, priority=priority)
+    for given, order in (([], "bca"), (["one", "two"], "bac"), (["two", "one"], "cba")):
+        ran = api.run(url, given, everything=not given)
+        assert "".join(step.policy for step in ran.steps if step.policy in "abc") == order
+
+
 def test_in_a_copy_that_was_not_adopted_nothing_is_removed(
     token: Connection, url: str, new_database: Callable[..., str]
 ) -> None:
@@ -758,8 +767,8 @@ def test_in_a_copy_that_was_not_adopted_nothing_is_removed(
     copy = new_database("copy", template=template)
     for policy in ("token", "--all"):
         answer = ask("run", policy, url=copy)
-        assert answer.code == Exit.FAILED
-        assert "adopt_clone" in answer.err
+        assert answer.code == Exit.REFUSED
+        assert "runner adopt-clone" in answer.err
         assert len(answer.errors) == 1
     with psycopg.connect(copy) as session:
         assert count(session) == 11
