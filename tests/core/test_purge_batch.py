@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from psycopg import errors
+from psycopg.types.json import Jsonb
 
 from tests.conftest import scalar
 from tests.core.runs import (
@@ -849,3 +850,32 @@ def test_it_removes_nothing_that_its_caller_rolls_back(db: Connection) -> None:
     execute(db, "rollback")
     assert count(db) == 3
     assert scalar(db, "select count(*) from maintenance.run") == 0
+
+
+@pytest.mark.parametrize(("walk", "least"), [("heap", 48), ("window", 500)])
+def test_no_goal_makes_ranges_smaller_than_what_a_batch_costs_anyway(
+    db: Connection, walk: str, least: int
+) -> None:
+    """A batch that never meets its goal would else be halved until it is a page, or a row."""
+    if walk == "heap":
+        a_table(db)
+        execute(db, "alter table token set (fillfactor = 10)")
+        put(db, "x" * 300, 1000)
+    else:
+        a_sparse_table(db)
+        put(db, "dead", 500, expires=f"{DEAD} - n * interval '1 s'")
+    execute(db, "analyze token")
+    register(db)
+    assert strategy(db) == walk
+    number = scalar(db, "select maintenance.open_run('a driver')")
+    [(step, token)] = rows(db, "select step, token from maintenance.open_step(%s, 'token')", number)
+    spans: list[int] = []
+    cursor, is_done = None, False
+    while not is_done:
+        [(is_done, cursor)] = rows(
+            db, "select is_done, next_cursor from maintenance.run_batch(%s, %s, %s, %s, '1 us')",
+            step, token, None if cursor is None else Jsonb(cursor), 10000 if walk == "heap" else 50,
+        )  # fmt: skip
+        if "leaf" in cursor:
+            spans.append(cursor["span"])
+    assert spans[-1] == min(spans) == least
