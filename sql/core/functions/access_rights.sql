@@ -20,7 +20,7 @@ as $function$
     from pg_catalog.pg_class as class
     where class.relnamespace = 'maintenance'::regnamespace
       and class.relname in (
-          'access', 'backup_attestation', 'database_facts', 'endpoint', 'index_usage',
+          'access', 'archive', 'backup_attestation', 'database_facts', 'endpoint', 'index_usage',
           'insert_sweep', 'insert_sweep_status', 'lease', 'lease_status', 'missing_indexes',
           'pause', 'policy', 'policy_change', 'policy_override', 'policy_status',
           'required_index', 'run', 'run_history', 'run_step', 'table_facts', 'table_owners',
@@ -44,11 +44,12 @@ as $function$
             (
                 'operator',
                 array[
-                    'assert_outside_transaction', 'attest_backup', 'check_step', 'close_run',
-                    'close_step', 'deadline_of_call', 'drive_batches', 'drive_step', 'join_parts',
-                    'next_transaction', 'open_run', 'open_step', 'pause_runs', 'policies_of',
-                    'purge_batch', 'resume_runs', 'run_batch', 'run_operations', 'run_policy',
-                    'split_step', 'stop_run', 'vacuum_command'
+                    'assert_outside_transaction', 'assert_undoable', 'attest_backup',
+                    'check_step', 'close_run', 'close_step', 'deadline_of_call', 'drive_batches',
+                    'drive_step', 'join_parts', 'next_transaction', 'open_run', 'open_step',
+                    'open_undo', 'pause_runs', 'plan_undo', 'policies_of', 'purge_batch',
+                    'resume_runs', 'run_batch', 'run_operations', 'run_policy', 'split_step',
+                    'stop_run', 'undo_batch', 'undo_run', 'vacuum_command'
                 ]
             )
     ) as granted (access, names)
