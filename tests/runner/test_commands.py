@@ -21,7 +21,8 @@ from tests.migrations.dumps import structure
 
 COMMANDS = [
     *("demo", "migrate", "rollback", "status", "show", "run", "history", "pause", "resume"),
-    *("stats", "doctor", "adopt-clone", "psql", "policy", "lease", "grants", "db", "config"),
+    *("stats", "doctor", "adopt-clone", "psql", "policy", "archive", "lease"),
+    *("grants", "db", "config"),
 ]
 
 
