@@ -1,7 +1,7 @@
 -- Moves old rows of an archive into a temporary table, from which the caller copies them out.
 --
 -- What is stored there is what the DELETE returns, by the same statement: it is exactly what goes.
--- It runs as the owner of the archive. With COPY (DELETE …) it would be planned in the caller's
+-- It runs as the owner of the archive. With COPY (DELETE ...) it would be planned in the caller's
 -- session, and planning alone runs functions of whoever owns the table: those in the predicates of
 -- its indexes.
 --
