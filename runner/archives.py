@@ -44,6 +44,9 @@ SETTINGS = {
 PATIENCE = 60.0
 """Seconds to find out whether a transaction was committed whose connection was cut."""
 
+GRACE = 3.0
+"""Seconds after which a session that still has such a transaction open is ended."""
+
 USAGE = (
     errors.DatatypeMismatch,
     errors.InvalidParameterValue,
@@ -218,8 +221,8 @@ def commit(
 
 
 def _outcome(url: str, transaction: str, database: Mapping[str, Any]) -> bool | None:
-    deadline = monotonic() + PATIENCE
-    while monotonic() < deadline:
+    began = monotonic()
+    while monotonic() < began + PATIENCE:
         with suppress(RunnerError, psycopg.Error):
             with connect(url, program="runner (asking)") as connection:
                 row = connection.execute(
@@ -228,7 +231,20 @@ def _outcome(url: str, transaction: str, database: Mapping[str, Any]) -> bool | 
                     " where control.system_identifier::text = %s and here.oid = %s::oid",
                     (transaction, database["system_identifier"], database["oid"]),
                 ).fetchone()
+                if row == ("in progress",) and monotonic() > began + GRACE:
+                    _end_session(connection, transaction)
             if row in (("committed",), ("aborted",)):
                 return row == ("committed",)
         sleep(0.5)
     return None
+
+
+def _end_session(connection: Connection, transaction: str) -> None:
+    """End the session of a transaction whose client is gone, which it may not notice for hours."""
+    connection.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and usename = current_user"
+        " and application_name like 'runner archive %%'"
+        " and backend_xid::text::bigint = %s::bigint & 4294967295",
+        (transaction,),
+    )
