@@ -136,7 +136,8 @@ comment on column maintenance.policy.assignments is
     'What action set assigns; afterwards the row must not be eligible any more.';
 comment on column maintenance.policy.archive_table is 'Table that action archive moves rows into.';
 comment on column maintenance.policy.dependents is
-    'Rows of other tables that go first: an array of {relation, columns, references}.';
+    'Rows of other tables that go first: an array of {relation, columns, references} and, where '
+    'they are to be archived as well, archive_table.';
 comment on column maintenance.policy.allow_cascade is
     'Whether foreign keys may delete or change rows of other tables along.';
 comment on column maintenance.policy.batch_size is 'Most rows in one transaction.';
@@ -202,6 +203,27 @@ comment on table maintenance.policy_override is
     'What users changed about policies; it outlives an upgrade or a rollback of their chain.';
 comment on column maintenance.policy_override.policy is 'Name of the policy.';
 comment on column maintenance.policy_override.changes is 'Settings that differ from what shipped.';
+
+create table maintenance.archive (
+    relation regclass constraint archive_pkey primary key,
+    source regclass not null,
+    columns jsonb not null,
+    former name[] not null default '{}',
+    is_ours boolean not null
+);
+
+revoke all on table maintenance.archive from public;
+
+comment on table maintenance.archive is
+    'Archives, and what their tables had in them; see create_archive and evolve_archive.';
+comment on column maintenance.archive.relation is 'The table that rows are moved into.';
+comment on column maintenance.archive.source is 'The table that they come from.';
+comment on column maintenance.archive.columns is
+    'Columns of the source, with their types, when the archive was last brought into line.';
+comment on column maintenance.archive.former is
+    'Columns that the source has lost, and that older rows of the archive have values in.';
+comment on column maintenance.archive.is_ours is
+    'Whether create_archive made it: then it goes when we go.';
 
 create table maintenance.policy_change (
     id bigint generated always as identity constraint policy_change_pkey primary key,
@@ -308,6 +330,12 @@ comment on column maintenance.pause.paused_at is 'When.';
 \ir ../../sql/core/functions/install_executor.sql
 \ir ../../sql/core/functions/drop_idle_executors.sql
 \ir ../../sql/core/functions/run_as_owner.sql
+\ir ../../sql/core/functions/policy_archives.sql
+\ir ../../sql/core/functions/archived_columns.sql
+\ir ../../sql/core/functions/records_steps.sql
+\ir ../../sql/core/functions/archive_drift.sql
+\ir ../../sql/core/functions/find_archive_drift.sql
+\ir ../../sql/core/functions/archiving_statement.sql
 \ir ../../sql/core/functions/policy_statement.sql
 \ir ../../sql/core/functions/parts_of.sql
 \ir ../../sql/core/functions/leaves_of.sql
@@ -322,4 +350,8 @@ comment on column maintenance.pause.paused_at is 'When.';
 \ir ../../sql/core/functions/alter_policy.sql
 \ir ../../sql/core/functions/enable_policy.sql
 \ir ../../sql/core/functions/remove_policy.sql
+\ir ../../sql/core/functions/column_definitions.sql
+\ir ../../sql/core/functions/create_archive.sql
+\ir ../../sql/core/functions/run_with_patience.sql
+\ir ../../sql/core/functions/evolve_archive.sql
 \ir ../../sql/core/functions/attest_backup.sql

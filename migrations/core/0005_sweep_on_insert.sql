@@ -71,7 +71,6 @@ comment on constraint insert_sweep_slow_check on maintenance.insert_sweep is
 \ir ../../sql/core/functions/strict_defaults.sql
 \ir ../../sql/core/functions/find_sweep_risks.sql
 \ir ../../sql/core/functions/has_sweep_trigger.sql
-\ir ../../sql/core/functions/run_with_patience.sql
 \ir ../../sql/core/functions/install_sweep.sql
 \ir ../../sql/core/functions/revoke_idle_sweepers.sql
 \ir ../../sql/core/functions/remove_sweep.sql

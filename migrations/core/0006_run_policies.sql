@@ -40,6 +40,11 @@ create table maintenance.run_step (
     operation text not null,
     version bigint not null,
     relation text not null,
+    action text not null
+        constraint run_step_action_check check (action in ('delete', 'archive', 'set', 'undo')),
+    archives regclass[] not null default '{}',
+    undoes bigint
+        constraint run_step_undoes_fkey references maintenance.run_step (id) on delete set null,
     moment timestamptz not null,
     age interval,
     eligible bigint,
@@ -53,6 +58,8 @@ create table maintenance.run_step (
     removed bigint not null default 0,
     dependents bigint not null default 0,
     cascaded bigint not null default 0,
+    restored bigint not null default 0,
+    conflicts jsonb,
     bytes bigint,
     batches bigint not null default 0,
     longest_batch interval not null default '0 s',
@@ -73,6 +80,8 @@ create table maintenance.run_step (
 revoke all on table maintenance.run_step from public;
 revoke all on sequence maintenance.run_step_id_seq from public;
 
+create index run_step_undoes_idx on maintenance.run_step (undoes) where undoes is not null;
+comment on index maintenance.run_step_undoes_idx is 'Finds what undid a step.';
 create index run_step_run_idx on maintenance.run_step (run);
 comment on index maintenance.run_step_run_idx is 'Finds the steps of a run.';
 create index run_step_policy_idx on maintenance.run_step (policy, started_at);
@@ -85,6 +94,11 @@ comment on column maintenance.run_step.policy is 'Name of the policy.';
 comment on column maintenance.run_step.operation is 'Operation of the policy.';
 comment on column maintenance.run_step.version is 'Version of the policy.';
 comment on column maintenance.run_step.relation is 'Table of the policy.';
+comment on column maintenance.run_step.action is
+    'What it did with the rows: the policy''s action then, or undo.';
+comment on column maintenance.run_step.archives is
+    'Archives that it moved rows into, in the order in which undoing it puts them back.';
+comment on column maintenance.run_step.undoes is 'Step whose rows it put back.';
 comment on column maintenance.run_step.moment is
     'What counted as now, from the first batch to the last.';
 comment on column maintenance.run_step.age is 'Shortest retention that it went by.';
@@ -100,6 +114,9 @@ comment on column maintenance.run_step.ended_at is 'When it ended; null while it
 comment on column maintenance.run_step.removed is 'Rows removed, or changed by action set.';
 comment on column maintenance.run_step.dependents is 'Rows of dependents that went first.';
 comment on column maintenance.run_step.cascaded is 'Rows that foreign keys deleted along.';
+comment on column maintenance.run_step.restored is 'Rows that it put back from archives.';
+comment on column maintenance.run_step.conflicts is
+    'Rows that it could not put back, each with its key and the reason; the first hundred.';
 comment on column maintenance.run_step.bytes is 'Estimated bytes of the rows removed.';
 comment on column maintenance.run_step.batches is 'How many batches it took.';
 comment on column maintenance.run_step.longest_batch is 'How long the longest held its locks.';
@@ -116,6 +133,7 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/functions/count_eligible.sql
 \ir ../../sql/core/functions/choose_strategy.sql
 \ir ../../sql/core/functions/range_scope.sql
+\ir ../../sql/core/functions/prove_archived.sql
 \ir ../../sql/core/functions/proved_rows.sql
 \ir ../../sql/core/functions/dependent_statement.sql
 \ir ../../sql/core/functions/joint_statement.sql
@@ -133,9 +151,12 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/functions/shortest_retention.sql
 \ir ../../sql/core/functions/judge_run.sql
 \ir ../../sql/core/functions/open_run.sql
+\ir ../../sql/core/functions/find_lease_holder.sql
+\ir ../../sql/core/functions/take_lease.sql
 \ir ../../sql/core/functions/open_step.sql
 \ir ../../sql/core/functions/split_step.sql
 \ir ../../sql/core/functions/check_step.sql
+\ir ../../sql/core/functions/hold_lease.sql
 \ir ../../sql/core/functions/run_batch.sql
 \ir ../../sql/core/functions/close_step.sql
 \ir ../../sql/core/functions/close_run.sql

@@ -1,19 +1,4 @@
--- Keeps what policies archive, and moves it into files, and back.
-
-create table maintenance.archive (
-    relation regclass constraint archive_pkey primary key,
-    source regclass not null,
-    columns jsonb not null,
-    is_ours boolean not null
-);
-
-revoke all on table maintenance.archive from public;
-
-comment on table maintenance.archive is 'Tables that policies archive rows into.';
-comment on column maintenance.archive.relation is 'The archive.';
-comment on column maintenance.archive.source is 'Table whose rows it takes.';
-comment on column maintenance.archive.columns is 'Columns of the source, and their types.';
-comment on column maintenance.archive.is_ours is 'Whether create_archive made it.';
+-- Puts back what a run archived, and moves old rows of archives into files, and back.
 
 create table maintenance.archive_file (
     id uuid constraint archive_file_pkey primary key,
@@ -74,6 +59,15 @@ comment on column maintenance.archive_file.imported_at is
 comment on column maintenance.archive_file.imported_by is 'Who put them back.';
 comment on column maintenance.archive_file.imported_into is 'Table they were put into.';
 
+\ir ../../sql/core/functions/undo_archives.sql
+\ir ../../sql/core/functions/find_undo_problem.sql
+\ir ../../sql/core/functions/plan_undo.sql
+\ir ../../sql/core/functions/assert_undoable.sql
+\ir ../../sql/core/functions/open_undo.sql
+\ir ../../sql/core/functions/undo_statement.sql
+\ir ../../sql/core/functions/put_back.sql
+\ir ../../sql/core/functions/undo_batch.sql
+\ir ../../sql/core/procedures/undo_run.sql
 \ir ../../sql/core/functions/assert_movable.sql
 \ir ../../sql/core/functions/file_columns.sql
 \ir ../../sql/core/functions/plan_archive_export.sql

@@ -3,6 +3,10 @@
 select maintenance.remove_policy(policy.name, policy.chain) from maintenance.policy;
 
 drop function maintenance.attest_backup(text, text, timestamptz);
+drop function maintenance.evolve_archive(text);
+drop function maintenance.run_with_patience(regclass, text);
+drop function maintenance.create_archive(regclass, text);
+drop function maintenance.column_definitions(regclass);
 drop function maintenance.remove_policy(text, text);
 drop function maintenance.enable_policy(text, boolean);
 drop function maintenance.alter_policy(text, jsonb);
@@ -17,8 +21,14 @@ drop function maintenance.branch_key(maintenance.policy, integer);
 drop function maintenance.leaves_of(regclass);
 drop function maintenance.parts_of(regclass);
 drop function maintenance.policy_statement(
-    maintenance.policy, text, regclass, text[], text, integer, name
+    maintenance.policy, text, regclass, text[], text, integer, name, bigint
 );
+drop function maintenance.archiving_statement(text, name, regclass, regclass, bigint);
+drop function maintenance.find_archive_drift(maintenance.policy);
+drop function maintenance.archive_drift(regclass, regclass);
+drop function maintenance.records_steps(regclass, regclass);
+drop function maintenance.archived_columns(regclass);
+drop function maintenance.policy_archives(maintenance.policy);
 drop function maintenance.run_as_owner(regclass, text, bigint, tid[], boolean);
 drop function maintenance.drop_idle_executors();
 drop function maintenance.install_executor(name);
@@ -48,6 +58,7 @@ drop table maintenance.pause;
 drop table maintenance.lease;
 drop table maintenance.backup_attestation;
 drop table maintenance.policy_change;
+drop table maintenance.archive;
 drop table maintenance.policy_override;
 drop table maintenance.policy;
 drop table maintenance.endpoint;

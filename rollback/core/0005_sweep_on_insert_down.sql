@@ -13,7 +13,6 @@ drop function maintenance.attach_insert_sweep(text, name, boolean);
 drop function maintenance.remove_sweep(text);
 drop function maintenance.revoke_idle_sweepers();
 drop function maintenance.install_sweep(maintenance.policy);
-drop function maintenance.run_with_patience(regclass, text);
 drop function maintenance.has_sweep_trigger(maintenance.insert_sweep);
 drop function maintenance.find_sweep_risks(maintenance.policy);
 drop function maintenance.strict_defaults(regclass);

@@ -26,9 +26,12 @@ drop function maintenance.stop_run(bigint);
 drop function maintenance.close_run(bigint);
 drop function maintenance.close_step(bigint, bigint, text, text, text, jsonb);
 drop function maintenance.run_batch(bigint, bigint, jsonb, integer, interval);
+drop function maintenance.hold_lease(bigint, bigint);
 drop function maintenance.check_step(bigint);
 drop function maintenance.split_step(bigint, integer);
 drop function maintenance.open_step(bigint, text, text, bigint, timestamptz);
+drop function maintenance.take_lease(text, bigint);
+drop function maintenance.find_lease_holder(text);
 drop function maintenance.open_run(text, jsonb);
 drop function maintenance.judge_run(maintenance.policy, text);
 drop function maintenance.shortest_retention(maintenance.policy);
@@ -37,21 +40,24 @@ drop function maintenance.join_parts(jsonb);
 drop function maintenance.key_edges(maintenance.policy, regclass, text[], integer);
 drop function maintenance.purge_batch(text, timestamptz, jsonb, integer);
 drop function maintenance.assert_may_run(maintenance.policy, timestamptz);
-drop function maintenance.remove_batch(maintenance.policy, timestamptz, jsonb, bigint, interval);
+drop function maintenance.remove_batch(
+    maintenance.policy, timestamptz, jsonb, bigint, interval, bigint
+);
 drop function maintenance.hasten_constraints(regclass);
 drop function maintenance.name_holders(jsonb);
 drop function maintenance.count_cascaded(regclass);
 drop function maintenance.cascade_tree(regclass);
 drop function maintenance.remove_range(
-    maintenance.policy, regclass, integer, text, text, text[], bigint, boolean
+    maintenance.policy, regclass, integer, text, text, text[], bigint, boolean, bigint
 );
 drop function maintenance.joint_statement(
     maintenance.policy, regclass, text[], text, integer
 );
-drop function maintenance.dependent_statement(jsonb, regclass);
+drop function maintenance.dependent_statement(jsonb, regclass, bigint);
 drop function maintenance.proved_rows(
-    maintenance.policy, regclass, text[], text, integer, text, jsonb
+    maintenance.policy, regclass, text[], text, integer, bigint, text, jsonb
 );
+drop function maintenance.prove_archived(regclass, regclass, jsonb);
 drop function maintenance.range_scope(maintenance.policy, integer, text, text);
 drop function maintenance.choose_strategy(maintenance.policy, regclass, text[]);
 drop function maintenance.count_eligible(maintenance.policy, text[], bigint);

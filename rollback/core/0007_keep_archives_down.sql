@@ -1,4 +1,5 @@
--- Forgets which files hold rows of archives. The files stay, and so do their manifests.
+-- Removes what puts archived rows back, and forgets which files hold rows. Archives stay, with the
+-- policies that fill them, and so do the files with their manifests.
 
 drop view maintenance.archive_status;
 drop function maintenance.oldest_archived(regclass);
@@ -11,6 +12,14 @@ drop function maintenance.begin_archive_export(regclass);
 drop function maintenance.plan_archive_export(regclass, interval, timestamptz);
 drop function maintenance.file_columns(regclass);
 drop function maintenance.assert_movable(regclass, text);
+drop procedure maintenance.undo_run(bigint, text, integer, bigint, bigint, bigint);
+drop function maintenance.undo_batch(bigint, bigint, jsonb, integer, interval);
+drop function maintenance.put_back(regclass, regclass, regclass, tid[], boolean, boolean);
+drop function maintenance.undo_statement(regclass, regclass, regclass, boolean);
+drop function maintenance.open_undo(bigint, bigint);
+drop function maintenance.assert_undoable(bigint, text);
+drop function maintenance.plan_undo(bigint);
+drop function maintenance.find_undo_problem(regclass, regclass);
+drop function maintenance.undo_archives(bigint);
 
 drop table maintenance.archive_file;
-drop table maintenance.archive;

@@ -262,7 +262,8 @@ def test_a_partitioned_archive_moves_part_by_part(db: Connection, tmp_path: Path
         " alter table parts_2 drop column gone;"
         " alter table parts attach partition parts_2 for values from (6) to (100);"
         " create table parts_1 partition of parts for values from (0) to (6);"
-        " insert into maintenance.archive values ('parts', 'parts', '{}', false)",
+        " insert into maintenance.archive (relation, source, columns, is_ours)"
+        " values ('parts', 'parts', '{}', false)",
     )
     fill(db, 10, name="parts")
     before = contents(db, "parts")
@@ -361,8 +362,8 @@ def test_what_makes_no_sense_is_one_sentence(
     fill(db, 3)
     execute(
         db,
-        "create table own (id bigint); insert into maintenance.archive values"
-        " ('own', 'live', '{}', false)",
+        "create table own (id bigint); insert into maintenance.archive"
+        " (relation, source, columns, is_ours) values ('own', 'live', '{}', false)",
     )
     done = run("archive", "export", *arguments, "--yes", url=db.info.dsn, folder=tmp_path)
     assert done.returncode == code, done.stderr

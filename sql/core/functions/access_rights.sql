@@ -26,7 +26,7 @@ as $function$
           'policy_override', 'policy_status', 'required_index', 'run', 'run_history', 'run_step',
           'table_facts', 'table_owners', 'table_sizes', 'token_growth', 'watched_token',
           'xmin_horizon'
- )
+      )
     union all
     select granted.access, 'routine', routine.oid, routine.oid::regprocedure::text, 'execute'
     from (
@@ -46,13 +46,15 @@ as $function$
             (
                 'operator',
                 array[
-                    'assert_outside_transaction', 'attest_backup', 'begin_archive_export',
-                    'check_step', 'close_run', 'close_step', 'deadline_of_call', 'drive_batches',
-                    'drive_step', 'join_parts', 'next_transaction', 'open_run', 'open_step',
-                    'pause_runs', 'plan_archive_export', 'policies_of', 'purge_batch',
+                    'assert_outside_transaction', 'assert_undoable', 'attest_backup',
+                    'begin_archive_export', 'check_step', 'close_run', 'close_step',
+                    'deadline_of_call', 'drive_batches', 'drive_step', 'join_parts',
+                    'next_transaction', 'open_run', 'open_step', 'open_undo', 'pause_runs',
+                    'plan_archive_export', 'plan_undo', 'policies_of', 'purge_batch',
                     'record_archive_file', 'resume_runs', 'return_archived', 'run_batch',
                     'run_operations', 'run_policy', 'split_step', 'stage_archive_file',
-                    'stop_run', 'take_archived', 'unrecorded_files', 'vacuum_command'
+                    'stop_run', 'take_archived', 'undo_batch', 'undo_run', 'unrecorded_files',
+                    'vacuum_command'
                 ]
             )
     ) as granted (access, names)

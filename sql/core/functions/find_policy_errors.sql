@@ -232,35 +232,45 @@ begin
             from pg_catalog.pg_class as class
             where class.oid = seen.relation
               and class.relowner <> v_table.relowner
+            union all
+            select format('there is no table %s', dependent.value ->> 'archive_table')
+            where dependent.value ? 'archive_table'
+              and to_regclass(dependent.value ->> 'archive_table') is null
+            union all
+            select 'archive_table belongs to action archive'
+            where dependent.value ? 'archive_table'
+              and policy.action <> 'archive'
+            union all
+            select format('there is no setting %s', given.key)
+            from jsonb_object_keys(
+                case jsonb_typeof(dependent.value) when 'object' then dependent.value else '{}' end
+            ) as given (key)
+            where given.key not in ('relation', 'columns', 'references', 'archive_table')
         ) as problem (message)
 
         union all
-        select format(
-            'archive_table: %s has no column %I of type %s',
-            policy.archive_table,
-            source.attname,
-            format_type(source.atttypid, source.atttypmod)
-        )
-        from pg_catalog.pg_attribute as source
-        where policy.archive_table is not null
-          and source.attrelid = policy.relation
-          and source.attnum > 0
-          and not source.attisdropped
-          and not exists (
-              select
-              from pg_catalog.pg_attribute as kept
-              where kept.attrelid = policy.archive_table
-                and kept.attname = source.attname
-                and kept.atttypid = source.atttypid
-                and kept.atttypmod = source.atttypmod
-                and kept.attgenerated = ''
-                and kept.attidentity <> 'a'
-                and not kept.attisdropped
-          )
-
-        union all
-        select format('archive_table: %s is the table itself', policy.archive_table)
-        where policy.archive_table = policy.relation
+        select 'archive_table: ' || problem.message
+        from maintenance.policy_archives(policy) as archived
+        cross join lateral (
+            select format('%s is the table itself', archived.archive)
+            where archived.archive = archived.source
+            union all
+            select differing.message
+            from maintenance.archive_drift(archived.source, archived.archive) as differing
+            where archived.archive <> archived.source
+            union all
+            select format('%s is the archive of %s', archived.archive, known.source)
+            from maintenance.archive as known
+            where known.relation = archived.archive
+              and known.source <> archived.source
+            union all
+            select format('%s is not a table', archived.archive)
+            from pg_catalog.pg_class as class
+            where class.oid = archived.archive
+              and class.relkind not in ('r', 'p')
+        ) as problem (message)
+        where archived.source is not null
+          and archived.archive is not null
 
         union all
         select

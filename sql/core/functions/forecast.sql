@@ -27,6 +27,7 @@ as $function$
             row_number() over (order by step.ended_at) as place
         from maintenance.run_step as step
         where step.policy = forecast.policy
+          and step.action <> 'undo'
           and step.ended_at > clock_timestamp() - interval '30 days'
           and step.exit_reason not in ('lease_held', 'disabled', 'paused', 'interrupted')
           and (  -- what ended before it was judged says nothing

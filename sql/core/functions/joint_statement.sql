@@ -55,6 +55,7 @@ as $function$
     ) as dependent (number, relation, is_of)
     join pg_catalog.pg_class as class on class.oid = dependent.relation
     where (policy).action = 'delete'
+      and not jsonb_path_exists((policy).dependents, '$[*].archive_table')
     having bool_and(
         class.relkind = 'r'
         and not class.relhassubclass

@@ -1,7 +1,7 @@
--- Judges whether a run may go ahead: by how much it would remove, how far its cutoff jumped, and
--- whether there is the backup that the policy asks for.
+-- Judges whether a run may go ahead: whether its archive fits, whether there is the backup that the
+-- policy asks for, how much it would remove, and how far its cutoff jumped.
 --
--- A token lifts the first two, which are refused; the third needs the backup. The token says
+-- A token lifts the last two, which are refused; the first two want to be mended. The token says
 -- version, moment, bound and time of its issue; the run then uses that very moment, and removes no
 -- more than the bound, a tenth over what was counted.
 
@@ -28,8 +28,15 @@ declare
     v_limit bigint;
     v_most bigint;
 begin
-    verdict := 'refused';
+    verdict := 'archive_differs';
     moment := clock_timestamp();
+    reason := maintenance.find_archive_drift(policy);
+
+    if reason is not null then
+        return;
+    end if;
+
+    verdict := 'refused';
     v_age := maintenance.shortest_retention(policy);
 
     if policy.backup_within is not null and not exists (
@@ -132,4 +139,4 @@ $function$;
 revoke all on function maintenance.judge_run(maintenance.policy, text) from public;
 
 comment on function maintenance.judge_run(maintenance.policy, text) is
-    'Judge whether a run of a policy may go ahead: pass, accepted, refused, needs_backup; and why.';
+    'Judge whether a run of a policy may go ahead: pass, accepted, refused and others; and why.';

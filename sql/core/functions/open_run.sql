@@ -1,6 +1,7 @@
 -- Opens a run in the log, before it does anything. Returns its number.
 --
--- Runs whose session is gone are closed on the way, and those that ended 90 days ago forgotten.
+-- Runs whose session is gone are closed on the way, and those that ended 90 days ago forgotten;
+-- not those that archived rows, for undoing them needs their numbers.
 
 create or replace function maintenance.open_run(program text, arguments jsonb default '{}')
 returns bigint
@@ -39,6 +40,13 @@ begin
         select old.id
         from maintenance.run as old
         where old.ended_at < clock_timestamp() - interval '90 days'
+          and not exists (
+              select
+              from maintenance.run_step as step
+              join pg_catalog.pg_class as archive on archive.oid = any (step.archives)
+              where step.run = old.id
+                and step.removed > 0
+          )
         order by old.id
         limit 1000
     );

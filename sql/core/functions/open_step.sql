@@ -1,8 +1,7 @@
 -- Opens the step of a run for one policy: judges it, takes the lease, and logs that it begins.
 --
 -- What keeps it from running is logged as well: exit_reason says what. Else the step is open, and
--- its token is what run_batch and close_step ask for. Taking over the lease of a session that is
--- gone waits for the batch that its ghost may still be in, since that one holds the row.
+-- its token is what run_batch and close_step ask for.
 --
 -- eligible is an estimate, allowed what the limits leave, null without one. resume are the parts
 -- that the last step of the policy came not to, for want of time: they come first, or else runs
@@ -30,8 +29,7 @@ as $function$
 #variable_conflict use_variable
 declare
     v_policy maintenance.policy := maintenance.read_policy(policy);
-    v_lease maintenance.lease;
-    v_is_held boolean;
+    v_holder record;
     v_run maintenance.run;
     v_verdict text;
     v_moment timestamptz;
@@ -48,30 +46,7 @@ begin
       and opened.ended_at is null
       and opened.owner_pid = pg_backend_pid();
 
-    -- A batch in hand holds the lease: whoever sees that it is somebody's does not wait for it.
-    for v_look in 1..2 loop
-        if v_look = 2 then
-            perform from maintenance.lease as lease where lease.policy = v_policy.name for update;
-        end if;
-
-        select lease.*
-        into strict v_lease
-        from maintenance.lease as lease
-        where lease.policy = v_policy.name;
-
-        v_is_held := v_lease.step is not null
-            and v_lease.owner_pid <> pg_backend_pid()  -- what this session began, it gave up
-            and maintenance.is_alive(
-                v_lease.owner_pid,
-                v_lease.owner_start,
-                (
-                    select held.heartbeat_at
-                    from maintenance.run_step as held
-                    where held.id = v_lease.step
-                )
-            );
-        exit when v_is_held;
-    end loop;
+    v_holder := maintenance.find_lease_holder(v_policy.name);
 
     if not v_policy.is_enabled then
         exit_reason := 'disabled';
@@ -85,9 +60,9 @@ begin
     elsif clock_timestamp() >= deadline then
         exit_reason := 'budget';
         message := 'the time was up before it began';
-    elsif v_is_held then
+    elsif v_holder.step is not null then
         exit_reason := 'lease_held';
-        message := format('step %s of process %s is at it', v_lease.step, v_lease.owner_pid);
+        message := format('step %s of process %s is at it', v_holder.step, v_holder.pid);
     else
         begin
             select judged.verdict, judged.reason, judged.moment, judged.bound, judged.eligible
@@ -117,6 +92,7 @@ begin
     where last.policy = v_policy.name
       and coalesce(last.exit_reason, 'interrupted')
           not in ('guard', 'lease_held', 'disabled', 'paused')
+      and last.action <> 'undo'
     order by last.started_at desc
     limit 1;
 
@@ -125,9 +101,9 @@ begin
     end if;
 
     insert into maintenance.run_step (
-        run, policy, operation, version, relation, moment, age, eligible, max_rows, bound, deadline,
-        accepted, started_at, heartbeat_at, ended_at, exit_reason, message,
-        sqlstate, remaining
+        run, policy, operation, version, relation, action, archives, moment, age, eligible,
+        max_rows, bound, deadline, accepted, started_at, heartbeat_at, ended_at, exit_reason,
+        message, sqlstate, remaining
     )
     values (
         run,
@@ -135,6 +111,13 @@ begin
         v_policy.operation,
         v_policy.version,
         v_policy.relation::text,
+        v_policy.action,
+        array(
+            select archived.archive
+            from maintenance.policy_archives(v_policy) as archived
+            where archived.archive is not null
+            order by archived.place
+        ),
         coalesce(v_moment, clock_timestamp()),
         case when exit_reason is null then maintenance.shortest_retention(v_policy) end,
         eligible,
@@ -153,23 +136,7 @@ begin
     returning id into step;
 
     if exit_reason is null then
-        update maintenance.run_step as held
-        set
-            ended_at = clock_timestamp(),
-            exit_reason = 'interrupted',
-            message = 'its session ended without a word'
-        where held.id = v_lease.step
-          and held.ended_at is null;
-
-        token := v_lease.token + 1;
-
-        update maintenance.lease as lease
-        set
-            token = open_step.token,
-            step = open_step.step,
-            owner_pid = v_run.owner_pid,
-            owner_start = v_run.owner_start
-        where lease.policy = v_policy.name;
+        token := maintenance.take_lease(v_policy.name, step);
     end if;
 end;
 $function$;

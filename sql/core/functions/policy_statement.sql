@@ -2,7 +2,8 @@
 -- what goes, and what goes is asked again on the version of the row that goes.
 --
 -- ONLY keeps out of tables that inherit; partitions come one by one, as leaf. scope narrows the
--- rows down to a range of blocks or of values; key is the column that such values are of.
+-- rows down to a range of blocks or of values; key is the column that such values are of. What is
+-- archived is told the step.
 
 create or replace function maintenance.policy_statement(
     policy maintenance.policy,
@@ -11,7 +12,8 @@ create or replace function maintenance.policy_statement(
     bounds text[],
     scope text default null,
     branch integer default 0,
-    key name default null
+    key name default null,
+    step bigint default null
 )
 returns text
 language plpgsql
@@ -22,7 +24,6 @@ declare
     v_eligible text := maintenance.branch_predicate(policy, branch, bounds);
     v_only text := format('only %s as target', leaf);
     v_where text := 'where ' || concat_ws(' and ', '(' || scope || ')', v_eligible);
-    v_columns text;
 begin
     case kind
         when 'count' then
@@ -60,29 +61,22 @@ begin
             ' is not true)) from changed';
     end if;
 
-    select string_agg(format('%I', attribute.attname), ', ' order by attribute.attnum)
-    into v_columns
-    from pg_catalog.pg_attribute as attribute
-    where attribute.attrelid = policy.relation
-      and attribute.attnum > 0
-      and not attribute.attisdropped;
-
-    return format(
-        'with removed as (delete from %1$s %2$s returning %3$s), '
-        'kept as (insert into %4$s (%3$s) select %3$s from removed returning 1) '
-        'select jsonb_build_object(''removed'', (select count(*) from removed), '
-        '''proof'', (select count(*) from kept))',
-        v_only, v_where, v_columns, policy.archive_table
+    return maintenance.archiving_statement(
+        'delete from ' || v_only || ' ' || v_where,
+        'target',
+        policy.relation,
+        policy.archive_table,
+        step
     );
 end;
 $function$;
 
 revoke all on function maintenance.policy_statement(
-    maintenance.policy, text, regclass, text[], text, integer, name
+    maintenance.policy, text, regclass, text[], text, integer, name, bigint
 )
     from public;
 
 comment on function maintenance.policy_statement(
-    maintenance.policy, text, regclass, text[], text, integer, name
+    maintenance.policy, text, regclass, text[], text, integer, name, bigint
 ) is
     'Return a statement of a policy: count, estimate, oldest, edge, take, left or remove.';

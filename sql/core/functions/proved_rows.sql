@@ -10,6 +10,7 @@ create or replace function maintenance.proved_rows(
     bounds text[],
     scope text,
     branch integer,
+    step bigint,
     statement text,
     answer jsonb
 )
@@ -23,31 +24,26 @@ begin
         return answer::bigint;
     end if;
 
-    if answer ->> 'removed' is distinct from answer ->> 'proof' then
+    if policy.action = 'set' and answer ->> 'removed' is distinct from answer ->> 'proof' then
         raise exception using
             errcode = 'data_exception',
-            message = case policy.action
-                when 'archive' then
-                    format('%s rows left %s, and %s came to %s', answer ->> 'removed', leaf,
-                        answer ->> 'proof', policy.archive_table)
-                else
-                    format('%s of %s rows of %s are eligible still after they were set',
-                        (answer ->> 'removed')::bigint - (answer ->> 'proof')::bigint,
-                        answer ->> 'removed', leaf)
-            end,
-            hint = case policy.action
-                when 'archive' then 'A trigger or a rule of the archive keeps rows out.'
-                else 'The assignments have to make the condition of the policy false.'
-            end;
+            message = format('%s of %s rows of %s are eligible still after they were set',
+                (answer ->> 'removed')::bigint - (answer ->> 'proof')::bigint,
+                answer ->> 'removed', leaf),
+            hint = 'The assignments have to make the condition of the policy false.';
     end if;
 
-    if policy.action = 'archive'
-       and statement <> maintenance.policy_statement(policy, 'remove', leaf, bounds, scope, branch)
-    then
-        raise exception using
-            errcode = 'data_exception',
-            message = format('the columns of %s have just changed', leaf),
-            hint = 'Start the run again.';
+    if policy.action = 'archive' then
+        perform maintenance.prove_archived(policy.relation, policy.archive_table, answer);
+
+        if statement <> maintenance.policy_statement(
+            policy, 'remove', leaf, bounds, scope, branch, step => step
+        ) then
+            raise exception using
+                errcode = 'data_exception',
+                message = format('the columns of %s have just changed', leaf),
+                hint = 'Start the run again.';
+        end if;
     end if;
 
     return (answer ->> 'removed')::bigint;
@@ -55,11 +51,11 @@ end;
 $function$;
 
 revoke all on function maintenance.proved_rows(
-    maintenance.policy, regclass, text[], text, integer, text, jsonb
+    maintenance.policy, regclass, text[], text, integer, bigint, text, jsonb
 )
     from public;
 
 comment on function maintenance.proved_rows(
-    maintenance.policy, regclass, text[], text, integer, text, jsonb
+    maintenance.policy, regclass, text[], text, integer, bigint, text, jsonb
 ) is
     'Return how many rows a statement removed, or raise an error if its proof fails.';

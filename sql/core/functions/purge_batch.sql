@@ -1,7 +1,8 @@
 -- Removes one batch, for whoever wants to drive by hand: in psql, or within a transaction.
 --
 -- Call it again with the cursor it returns, until is_done. It takes part in no run: it refuses
--- while one goes on, asks no guard, for it removes no more than a batch, and writes no log.
+-- while one goes on, asks no guard, for it removes no more than a batch, and writes no log. What it
+-- archives belongs to no run, and so no undo puts it back.
 
 create or replace function maintenance.purge_batch(
     policy text,
@@ -58,7 +59,7 @@ begin
     end if;
 
     v_done := maintenance.remove_batch(
-        v_policy, v_moment, purge_batch.cursor, v_size, interval '50 ms'
+        v_policy, v_moment, purge_batch.cursor, v_size, interval '50 ms', step => null
     );
     removed := v_done.removed;
     left_over := v_done.left_over;

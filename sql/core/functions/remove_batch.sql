@@ -16,6 +16,7 @@ create or replace function maintenance.remove_batch(
     cursor jsonb,
     size bigint,
     time_goal interval,
+    step bigint,
     out removed bigint,
     out dependents bigint,
     out cascaded bigint,
@@ -187,7 +188,7 @@ begin
         end if;
 
         v_done := maintenance.remove_range(
-            policy, v_leaf, v_branch, v_low, v_high, v_bounds, remove_batch.size, v_gentle
+            policy, v_leaf, v_branch, v_low, v_high, v_bounds, remove_batch.size, v_gentle, step
         );
         exit when v_done.outcome <> 'overflow';
 
@@ -288,11 +289,11 @@ end;
 $function$;
 
 revoke all on function maintenance.remove_batch(
-    maintenance.policy, timestamptz, jsonb, bigint, interval
+    maintenance.policy, timestamptz, jsonb, bigint, interval, bigint
 )
     from public;
 
 comment on function maintenance.remove_batch(
-    maintenance.policy, timestamptz, jsonb, bigint, interval
+    maintenance.policy, timestamptz, jsonb, bigint, interval, bigint
 ) is
     'Remove one batch of a policy''s rows, and return how many, and where the next one begins.';

@@ -19,6 +19,7 @@ create or replace function maintenance.remove_range(
     bounds text[],
     size bigint,
     is_gentle boolean,
+    step bigint,
     out outcome text,
     out removed bigint,
     out dependents bigint,
@@ -58,7 +59,10 @@ begin
         v_statement := case
             when v_has_dependents then
                 maintenance.joint_statement(policy, leaf, bounds, v_scope, branch)
-            else maintenance.policy_statement(policy, 'remove', leaf, bounds, v_scope, branch)
+            else
+                maintenance.policy_statement(
+                    policy, 'remove', leaf, bounds, v_scope, branch, step => step
+                )
         end;
     end if;
 
@@ -74,7 +78,7 @@ begin
                 dependents := (v_answer ->> 'dependents')::bigint;
             else
                 removed := maintenance.proved_rows(
-                    policy, leaf, bounds, v_scope, branch, v_statement, v_answer
+                    policy, leaf, bounds, v_scope, branch, step, v_statement, v_answer
                 );
             end if;
 
@@ -115,26 +119,37 @@ begin
             where v_taken is not null
             order by dependent.ordinality
         loop
-            dependents := dependents + maintenance.run_as_owner(
+            v_answer := maintenance.run_as_owner(
                 policy.relation,
-                maintenance.dependent_statement(v_dependent, leaf),
+                maintenance.dependent_statement(v_dependent, leaf, step),
                 taken => v_taken,
-                answers => false
-            )::bigint;
+                answers => v_dependent ? 'archive_table'
+            );
+
+            if v_dependent ? 'archive_table' then
+                perform maintenance.prove_archived(
+                    (v_dependent ->> 'relation')::regclass,
+                    (v_dependent ->> 'archive_table')::regclass,
+                    v_answer
+                );
+                v_answer := v_answer -> 'removed';
+            end if;
+
+            dependents := dependents + v_answer::bigint;
         end loop;
 
         removed := 0;
 
         if v_taken is not null then
             v_statement := maintenance.policy_statement(
-                policy, 'remove', leaf, bounds, 'target.ctid = any ($2)', branch
+                policy, 'remove', leaf, bounds, 'target.ctid = any ($2)', branch, step => step
             );
             v_answer := maintenance.run_as_owner(
                 policy.relation, v_statement, taken => v_taken,
                 answers => policy.action <> 'delete'
             );
             removed := maintenance.proved_rows(
-                policy, leaf, bounds, 'target.ctid = any ($2)', branch, v_statement,
+                policy, leaf, bounds, 'target.ctid = any ($2)', branch, step, v_statement,
                 v_answer
             );
 
@@ -202,11 +217,11 @@ end;
 $function$;
 
 revoke all on function maintenance.remove_range(
-    maintenance.policy, regclass, integer, text, text, text[], bigint, boolean
+    maintenance.policy, regclass, integer, text, text, text[], bigint, boolean, bigint
 )
     from public;
 
 comment on function maintenance.remove_range(
-    maintenance.policy, regclass, integer, text, text, text[], bigint, boolean
+    maintenance.policy, regclass, integer, text, text, text[], bigint, boolean, bigint
 ) is
     'Remove the eligible rows of a range of a table, but for those that others hold.';

@@ -46,18 +46,7 @@ begin
             message = format('batch_size must be between 1 and 100000, not %s', batch_size);
     end if;
 
-    perform
-    from maintenance.lease as lease
-    where lease.step = step
-      and lease.token = token
-    for share;
-
-    if not found then
-        raise exception using
-            errcode = 'object_not_in_prerequisite_state',
-            message = format('step %s does not hold its lease any more', step),
-            hint = 'Another run took it over. maintenance.run_history says which.';
-    end if;
+    perform maintenance.hold_lease(step, token);
 
     select opened.*
     into strict v_step
@@ -80,7 +69,9 @@ begin
     end if;
 
     perform maintenance.assert_may_run(v_policy, v_step.moment);
-    v_done := maintenance.remove_batch(v_policy, v_step.moment, cursor, v_allowed, time_goal);
+    v_done := maintenance.remove_batch(
+        v_policy, v_step.moment, cursor, v_allowed, time_goal, step
+    );
 
     removed := v_done.removed;
     is_done := v_done.is_done;

@@ -21,10 +21,9 @@ begin
 
     raise exception using
         errcode = 'lock_not_available',
-        message = format('%s is in use: its trigger could not be changed within 5 s', relation),
+        message = format('%s is in use, and could not be changed within 5 s', relation),
         detail = 'Nothing was changed.',
-        hint = 'Try again when the transactions that use the table have ended; '
-            'maintenance.set_insert_sweep switches a sweep off without a lock.';
+        hint = 'Try again when the transactions that use it have ended.';
 end;
 $function$;
 

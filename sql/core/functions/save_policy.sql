@@ -154,6 +154,16 @@ begin
             detail = array_to_string(v_errors[2:] || text 'Nothing was changed.', E'\n');
     end if;
 
+    delete from maintenance.archive as stale
+    where not exists (
+        select from pg_catalog.pg_class as class where class.oid = stale.relation
+    );
+
+    insert into maintenance.archive (relation, source, columns, is_ours)
+    select archived.archive, archived.source, maintenance.archived_columns(archived.source), false
+    from maintenance.policy_archives(v_policy) as archived
+    on conflict do nothing;
+
     insert into maintenance.policy_change (policy, event, version, settings, changed_by)
     values (
         save_policy.policy, save_policy.event, v_policy.version, to_jsonb(v_policy),

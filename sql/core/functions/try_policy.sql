@@ -50,18 +50,14 @@ begin
         union all
         select
             'archive_table: ',
-            format(
-                'explain (format json) insert into %s (%s) select * from only %s where false',
-                policy.archive_table,
-                string_agg(format('%I', attribute.attname), ', ' order by attribute.attnum),
-                policy.relation
+            'explain (format json) ' || maintenance.archiving_statement(
+                format('delete from only %s as target where false', archived.source),
+                'target',
+                archived.source,
+                archived.archive,
+                step => null
             )
-        from pg_catalog.pg_attribute as attribute
-        where policy.archive_table is not null
-          and attribute.attrelid = policy.relation
-          and attribute.attnum > 0
-          and not attribute.attisdropped
-        having count(*) > 0
+        from maintenance.policy_archives(policy) as archived
 
         union all
         select

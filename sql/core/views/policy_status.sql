@@ -35,6 +35,7 @@ left join lateral (
     select history.started_at, history.exit_reason, history.removed
     from maintenance.run_history as history
     where history.policy = policy.name
+      and history.action <> 'undo'
     order by history.started_at desc
     limit 1
 ) as last on true
@@ -43,6 +44,7 @@ left join lateral (
     from maintenance.run_step as step
     where step.policy = policy.name
       and step.exit_reason in ('exhausted', 'nothing_to_do')
+      and step.action <> 'undo'
     order by step.started_at desc
     limit 1
 ) as finished on true

@@ -1,0 +1,31 @@
+-- Says why no row of an archive can be put back into its table; null if rows can.
+
+create or replace function maintenance.find_undo_problem(source regclass, archive regclass)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $function$
+    select case
+        when kept.oid is null then 'its archive is gone'
+        when had.oid is null then format('the table whose rows %s keeps is gone', archive)
+        when not maintenance.records_steps(source, archive) then
+            format('%s does not note which run archived a row', archive)
+        when had.relowner <> kept.relowner then
+            format('%s and %s do not have the same owner', source, archive)
+        else (
+            select differing.message
+            from maintenance.archive_drift(source, archive) as differing
+            where differing.change in ('retyped', 'computed')
+            limit 1
+        )
+    end
+    from (values (source::oid, archive::oid)) as pair (source, archive)
+    left join pg_catalog.pg_class as had on had.oid = pair.source
+    left join pg_catalog.pg_class as kept on kept.oid = pair.archive;
+$function$;
+
+revoke all on function maintenance.find_undo_problem(regclass, regclass) from public;
+
+comment on function maintenance.find_undo_problem(regclass, regclass) is
+    'Say why the rows of an archive cannot be put back into their table; null if they can.';
