@@ -223,7 +223,8 @@ def import_(
                     stopped=stopped,
                 ),
             )
-        screen.say(f"{done.rows:,} rows of {len(done.files)} files are back")
+        named = "1 file" if len(done.files) == 1 else f"{len(done.files)} files"
+        screen.say(f"{done.rows:,} rows of {named} are back")
         if done.left:
             screen.say(
                 f"stopped; {len(done.left)} files are left: {', '.join(map(str, done.left))}"

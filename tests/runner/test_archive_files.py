@@ -506,3 +506,34 @@ def test_the_list_says_who_fills_and_who_empties(db: Connection, tmp_path: Path)
     shown = run("archive", "list", url=db.info.dsn).stdout
     assert "forget" in shown
     assert scalar(db, "select count(*) from maintenance.archive_status") == 1
+
+
+def test_a_run_can_be_undone_once_its_rows_are_back(db: Connection, tmp_path: Path) -> None:
+    execute(
+        db,
+        "create table carts (id bigint generated always as identity primary key,"
+        " price numeric, doubled numeric generated always as (price * 2) stored,"
+        " expires_at timestamptz);"
+        " insert into carts (price, expires_at)"
+        " select n / 7.0, now() - n * interval '1 day' from generate_series(1, 100) as n;"
+        " select maintenance.create_archive('carts');"
+        " select * from maintenance.register_policy('carts', 'carts', '"
+        '{"column": "expires_at", "retention": "30 days", "action": "archive",'
+        ' "archive_table": "public.carts_archive", "guard_share": 1}\');'
+        " create table before as select * from carts",
+    )
+    url = db.info.dsn
+    assert run("run", "carts", url=url).returncode == Exit.DONE
+    [run_id] = column(db, "select max(id) from maintenance.run")
+    done = api.export_archive(url, "carts_archive", "0", tmp_path, max_rows=40)
+    assert (done.rows, len(done.files)) == (71, 2)
+    [one] = api.list_archives(url).archives
+    assert (one.policies, one.rows_in_files) == (["carts"], 71)
+    api.import_files(url, [tmp_path])
+    execute(db, f"call maintenance.undo_run({run_id})")
+    assert column(db, "select count(*) from carts") == [100]
+    assert column(
+        db,
+        "select count(*) from carts as one join before as other on one.id = other.id"
+        " where one *= other",
+    ) == [100]

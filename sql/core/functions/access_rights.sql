@@ -40,7 +40,7 @@ as $function$
                     'diagnose_sweeps', 'executor_of', 'file_columns', 'find_sweep_faults',
                     'find_sweep_risks', 'forecast', 'identify', 'is_alive', 'is_intact',
                     'leaves_of', 'load_signals', 'oldest_archived', 'parts_of', 'pause_reason',
-                    'plan_policy', 'preview', 'removable'
+                    'plan_policy', 'policy_archives', 'preview', 'removable'
                 ]
             ),
             (

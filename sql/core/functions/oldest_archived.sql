@@ -12,9 +12,14 @@ declare
     c_small_table constant bigint := 100000000::bigint;  -- bytes
 begin
     if not exists (
-        select from maintenance.archive as known where known.relation = archive
-    ) or maintenance.column_type(archive, '_archived_at') is distinct from 'timestamp with time zone'
-    then
+        select
+        from maintenance.archive as known
+        join pg_catalog.pg_attribute as attribute on attribute.attrelid = known.relation
+        where known.relation = archive
+          and attribute.attname = '_archived_at'
+          and attribute.atttypid = 'timestamptz'::regtype
+          and not attribute.attisdropped
+    ) then
         return null;
     end if;
 

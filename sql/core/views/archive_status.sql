@@ -7,9 +7,10 @@ select
     archive.relation::text as archive,
     archive.source::text as source,
     array(
-        select filling.name
+        select distinct filling.name
         from maintenance.policy as filling
-        where filling.archive_table = archive.relation
+        cross join maintenance.policy_archives(filling) as filled
+        where filled.archive = archive.relation
         order by filling.name
     ) as policies,
     size.estimated_rows,
