@@ -341,23 +341,7 @@ def test_a_copy_that_was_not_adopted_moves_nothing(
         assert column(copy, "select count(*) from kept") == [3]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        (("kept", "--older-than", "soon", "--to", "."), Exit.USAGE, "interval"),
-        (("kept", "--older-than=-1 day", "--to", "."), Exit.USAGE, "not negative"),
-        (("kept", "--older-than", "1 day"), Exit.USAGE, "--to FOLDER"),
-        (("kept", "--older-than", "1 day", "--to", "nowhere"), Exit.USAGE, "no folder nowhere"),
-        (("kept", "--older-than", "1 day", "--to", ".", "--format", "zip"), Exit.USAGE, "not zip"),
-        (("kept", "--older-than", "1 day", "--to", ".", "--max-rows", "0"), Exit.USAGE, "one row"),
-        (("live", "--older-than", "1 day", "--to", "."), Exit.USAGE, "not an archive"),
-        (("lost", "--older-than", "1 day", "--to", "."), Exit.USAGE, "there is no table lost"),
-        (("own", "--older-than", "1 day", "--to", "."), Exit.USAGE, "does not say when"),
-    ],
-)
-def test_what_makes_no_sense_is_one_sentence(
-    db: Connection, tmp_path: Path, arguments: tuple[str, ...], code: Exit, said: str
-) -> None:
+def test_what_makes_no_sense_is_one_sentence(db: Connection, tmp_path: Path) -> None:
     make_archive(db)
     fill(db, 3)
     execute(
@@ -365,9 +349,26 @@ def test_what_makes_no_sense_is_one_sentence(
         "create table own (id bigint); insert into maintenance.archive"
         " (relation, source, columns, is_ours) values ('own', 'live', '{}', false)",
     )
-    done = run("archive", "export", *arguments, "--yes", url=db.info.dsn, folder=tmp_path)
-    assert done.returncode == code, done.stderr
-    assert said in done.stderr.splitlines()[0], done.stderr
+    url = db.info.dsn
+    for archive, older_than, folder, max_rows, said in (
+        ("kept", "soon", tmp_path, 1, "invalid input syntax for type interval"),
+        ("kept", "-1 day", tmp_path, 1, "an age must be an interval that is not negative"),
+        ("kept", "1 day", tmp_path / "nowhere", 1, "there is no folder"),
+        ("kept", "1 day", tmp_path, 0, "a file has at least one row, not 0"),
+        ("live", "1 day", tmp_path, 1, "public.live is not an archive of any policy"),
+        ("lost", "1 day", tmp_path, 1, "there is no table lost"),
+        ("own", "1 day", tmp_path, 1, "public.own does not say when its rows were archived"),
+    ):
+        with pytest.raises(api.RunnerError, match=said) as refusal:
+            api.export_archive(url, archive, older_than, folder, max_rows=max_rows)
+        assert refusal.value.code == Exit.USAGE, said
+    for words, said in (
+        (("--older-than", "1 day"), "error: a folder has to be named: --to FOLDER"),
+        (("--older-than", "1 day", "--to", ".", "--format", "zip"), "zstd or gzip, not zip"),
+    ):
+        done = run("archive", "export", "kept", *words, "--yes", url=url, folder=tmp_path)
+        assert done.returncode == Exit.USAGE
+        assert said in done.stderr.splitlines()[0]
     assert column(db, "select count(*) from kept") == [3]
     assert list(tmp_path.iterdir()) == []
 
@@ -381,41 +382,34 @@ def test_off_a_terminal_it_needs_a_yes(db: Connection, tmp_path: Path) -> None:
     assert column(db, "select count(*) from kept") == [3]
 
 
-@pytest.mark.parametrize(
-    ("obstacle", "named"),
-    [
-        (
-            "create function nothing() returns trigger language plpgsql as"
-            " 'begin return null; end'; create trigger watch before delete on kept"
-            " for each row execute function nothing()",
-            "trigger watch on public.kept",
-        ),
-        ("create rule keep as on delete to kept do instead nothing", "rule keep on public.kept"),
-        (
-            "alter table kept add primary key (id); create table child (id bigint references kept)",
-            "foreign key child_id_fkey of public.child",
-        ),
-        (
-            "alter table kept enable row level security, force row level security",
-            "forced row-level security on public.kept",
-        ),
-        (
-            "alter table kept add column twice bigint generated always as (id * 2) stored",
-            "generated column twice of public.kept",
-        ),
-    ],
-)
-def test_what_could_keep_or_change_a_row_is_refused(
-    db: Connection, tmp_path: Path, obstacle: str, named: str
-) -> None:
-    make_archive(db)
-    fill(db, 3)
-    execute(db, obstacle)
-    done = run("archive", "export", "kept", "--older-than", "0", "--to", tmp_path, "-y",
-               url=db.info.dsn)  # fmt: skip
-    assert done.returncode == Exit.REFUSED
-    assert named in done.stderr
-    assert column(db, "select count(*) from kept") == [3]
+OBSTACLES = {
+    "trigger watch on public.kept_0": "create trigger watch before delete on kept_0"
+    " for each row execute function nothing()",
+    "rule keep on public.kept_1": "create rule keep as on delete to kept_1 do instead nothing",
+    "foreign key child_id_fkey of public.child": "alter table kept_2 add primary key (id);"
+    " create table child (id bigint references kept_2)",
+    "forced row-level security on public.kept_3": "alter table kept_3"
+    " enable row level security, force row level security",
+    "generated column twice of public.kept_4": "alter table kept_4"
+    " add column twice bigint generated always as (id * 2) stored",
+}
+
+
+def test_what_could_keep_or_change_a_row_is_refused(db: Connection, tmp_path: Path) -> None:
+    execute(
+        db,
+        "create function nothing() returns trigger language plpgsql as 'begin return null; end'",
+    )
+    for number, (named, obstacle) in enumerate(OBSTACLES.items()):
+        table = f"public.kept_{number}"
+        make_archive(db, name=table)
+        fill(db, 3, name=table)
+        execute(db, obstacle)
+        with pytest.raises(api.RunnerError, match="cannot be moved exactly") as refusal:
+            api.export_archive(db.info.dsn, table, "0", tmp_path)
+        assert named in str(refusal.value.detail)
+        assert refusal.value.code == Exit.REFUSED
+        assert column(db, f"select count(*) from {table}") == [3]
     assert list(tmp_path.iterdir()) == []
 
 
