@@ -44,11 +44,13 @@ class Draft:
         self._size = 0
         self._meter = CsvMeter()
         self._made: list[Path] = []
+        self._kept: list[Path] = []
         try:
             self.file, self._descriptor = self._reserve(folder, archive, compression)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise cannot("write into", folder, error) from None
+        with suppress(OSError):  # a file system without locks: it may be taken for abandoned
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _reserve(self, folder: Path, archive: str, compression: Compression) -> tuple[Path, int]:
         """Choose a name that no other file has, and open its temporary file."""
@@ -118,17 +120,34 @@ class Draft:
             self._made.append(partial)
             write_manifest(partial, manifest)
             for temporary, final in ((self._made[0], self.file), (partial, beside)):
-                os.link(temporary, final)
-                self._made.append(final)
+                self._name(temporary, final)
             for temporary in (partial, self._made[0]):
-                temporary.unlink()
+                temporary.unlink(missing_ok=True)
             sync(self.file.parent)
         except OSError as error:
             raise cannot("write", self.file, error) from None
 
     def keep(self) -> None:
         """Let the file stay, whatever comes."""
-        self._made.clear()
+        self._kept, self._made = self._made, []
+
+    def discard(self) -> None:
+        """Remove the file after all."""
+        self._made = self._kept
+
+    def _name(self, temporary: Path, final: Path) -> None:
+        """Give a file its name; a file that has the name already is never replaced."""
+        try:
+            os.link(temporary, final)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            # There are no links here: the name is taken first, and then the file put in its place.
+            os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            self._made.append(final)
+            temporary.replace(final)
+        else:
+            self._made.append(final)
 
     def _put(self, piece: bytes) -> None:
         try:

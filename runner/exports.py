@@ -352,14 +352,15 @@ def _settle(job: _Job, draft: Draft, manifest: Manifest) -> None:
         "select maintenance.record_archive_file(%s::oid::regclass, %s, %s)",
         (job.oid, f"{socket.gethostname()}:{job.folder}", Jsonb(manifest.document())),
     )
+    draft.keep()  # from here on it may have the only copy: nothing but a clear no removes it
     is_committed = commit(job.connection, job.url, manifest.transaction, manifest.database)
     if is_committed is False:
+        draft.discard()
         raise RunnerError(
             "the transaction that would have deleted the rows was not committed",
             detail=f"So {draft.file.name} was removed: its rows are still in {job.archive}.",
             hint="Run the command again.",
         )
-    draft.keep()
     if is_committed is None:
         raise RunnerError(
             f"the connection was cut, and whether {manifest.rows} rows were deleted is unknown",

@@ -5,6 +5,7 @@ A row is in the archive, or in a file that is whole and that the database knows.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -330,6 +331,39 @@ def test_where_nobody_can_be_asked_the_file_is_kept_and_what_is_unknown_is_said(
     assert "archive list --files" in str(error.value.hint)
     settled(kept)
     assert (count(kept), in_files(kept, folder)) == (0, ROWS)
+
+
+def test_a_signal_while_the_server_is_asked_keeps_the_file(
+    kept: Connection,
+    tmp_path: Path,
+    proxy: Callable[..., Proxy],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("runner.archives._outcome", interrupt)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        api.export_archive(proxy(delivers=True).url, "kept", "0", folder)
+    for _ in range(500):
+        if not count(kept):
+            break
+        sleep(0.01)
+    assert (count(kept), in_files(kept, folder)) == (0, ROWS)
+
+
+def test_where_files_cannot_be_linked_they_get_their_names_all_the_same(
+    kept: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("runner.drafts.os.link", refuse)
+    [file] = api.export_archive(kept.info.dsn, "kept", "0", tmp_path).files
+    assert {path.name for path in tmp_path.iterdir()} == {file.file.name, f"{file.file.name}.json"}
+    assert (count(kept), in_files(kept, tmp_path)) == (0, ROWS)
 
 
 @pytest.mark.parametrize("delivers", [False, True])
