@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from runner.migrate import Done, Migrated, migrate
     from runner.pace import Pace
     from runner.policies import (
+        ArchiveChange,
         PlannedBranch,
         PlannedForeignKey,
         PlannedStrategy,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         add_policy,
         alter_policy,
         enable_policy,
+        evolve_archive,
         list_policies,
         plan_policy,
         remove_policy,
@@ -61,11 +63,13 @@ if TYPE_CHECKING:
     from runner.stats import DatabaseFacts, Removable, Stats, TableFacts, TokenFacts, stats
     from runner.status import ScriptStatus, Status, SweepStatus, show, show_all, status
     from runner.steps import Order, Policy, Progress, StepResult, Vacuumed
+    from runner.undo import Undone, UndoneStep, UndoPlan, UndoStep, plan_undo, undo
 
 __all__ = [
     "MIGRATION_LOCK",
     "Adoption",
     "Archive",
+    "ArchiveChange",
     "ArchiveFile",
     "Archives",
     "Backup",
@@ -125,6 +129,10 @@ __all__ = [
     "TableOwner",
     "Terms",
     "TokenFacts",
+    "UndoPlan",
+    "UndoStep",
+    "Undone",
+    "UndoneStep",
     "Vacuumed",
     "VerifiedFile",
     "add_policy",
@@ -135,6 +143,7 @@ __all__ = [
     "diagnose",
     "embedded_server",
     "enable_policy",
+    "evolve_archive",
     "export_archive",
     "grant",
     "grants",
@@ -152,6 +161,7 @@ __all__ = [
     "plan_export",
     "plan_policy",
     "plan_rollback",
+    "plan_undo",
     "remove_policy",
     "resume",
     "revoke",
@@ -163,6 +173,7 @@ __all__ = [
     "stats",
     "status",
     "stop",
+    "undo",
     "verify_files",
     "worst",
 ]
@@ -186,6 +197,7 @@ MODULES = {
     "migrate": ["Done", "Migrated", "migrate"],
     "pace": ["Pace"],
     "policies": [
+        "ArchiveChange",
         "PlannedBranch",
         "PlannedForeignKey",
         "PlannedStrategy",
@@ -200,6 +212,7 @@ MODULES = {
         "add_policy",
         "alter_policy",
         "enable_policy",
+        "evolve_archive",
         "list_policies",
         "plan_policy",
         "remove_policy",
@@ -211,6 +224,7 @@ MODULES = {
     "stats": ["DatabaseFacts", "Removable", "Stats", "TableFacts", "TokenFacts", "stats"],
     "status": ["ScriptStatus", "Status", "SweepStatus", "show", "show_all", "status"],
     "steps": ["Order", "Policy", "Progress", "StepResult", "Vacuumed"],
+    "undo": ["UndoPlan", "UndoStep", "Undone", "UndoneStep", "plan_undo", "undo"],
 }
 
 

@@ -20,8 +20,8 @@ from tests.conftest import TestServer, run
 from tests.migrations.dumps import structure
 
 COMMANDS = [
-    *("demo", "migrate", "rollback", "status", "show", "run", "history", "pause", "resume"),
-    *("stats", "doctor", "adopt-clone", "psql", "policy", "archive", "lease"),
+    *("demo", "migrate", "rollback", "status", "show", "run", "history", "undo", "pause"),
+    *("resume", "stats", "doctor", "adopt-clone", "psql", "policy", "archive", "lease"),
     *("grants", "db", "config"),
 ]
 
