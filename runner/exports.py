@@ -208,9 +208,10 @@ def _move(job: _Job, done: Sequence[ExportedFile]) -> Generator[ExportedFile]:
         if pause:
             with explaining():
                 left = _planned(job.connection, job.oid, job.archive, before=job.before).rows
-            if not left or not was_held:
+            if not left:
                 return
             sleep(pause)
+            was_held = True
         with explaining():
             leaves = [
                 leaf

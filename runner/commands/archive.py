@@ -21,7 +21,7 @@ from runner.commands.options import (
     database,
     settings_for,
 )
-from runner.errors import Exit
+from runner.errors import Exit, RunnerError
 from runner.screen import Bar, Output, Screen, byte_size, cells, new_table
 
 if TYPE_CHECKING:
@@ -100,7 +100,6 @@ def export(
     with answering(output, json, quiet=quiet, verbose=verbose) as screen:
         from runner import api
         from runner.drafts import target_folder
-        from runner.errors import RunnerError
         from runner.signals import stop_requests
 
         settings = settings_for(screen, database_url)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
+import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -192,9 +194,6 @@ def test_an_archive_in_latin1_keeps_its_bytes(
     ],
 )  # fmt: skip
 def test_records_are_counted_however_the_text_is_cut(text: bytes) -> None:
-    import csv
-    import io
-
     expected = len(list(csv.reader(io.StringIO(text.decode(), newline="")))) - 1
     for first in range(len(text)):
         for second in range(first, len(text)):

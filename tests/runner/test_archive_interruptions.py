@@ -14,7 +14,9 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from threading import Thread
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
@@ -24,6 +26,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from runner import api
+from runner.archive_files import manifest_of, read_manifest, write_manifest
 from runner.drafts import Draft
 from runner.errors import Exit
 from tests.conftest import run
@@ -481,10 +484,6 @@ def lengthen(file: Path) -> None:
     file.write_bytes(file.read_bytes() + b"more")
 
 
-def beside(file: Path) -> Path:
-    return file.with_name(file.name + ".json")
-
-
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a bit near the end": (spoil, ""),
     "a bit near the beginning": (lambda file: spoil(file, 30), ""),
@@ -493,12 +492,12 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing in it": (lambda file: file.write_bytes(b""), "ends too early"),
     "no file": (lambda file: file.unlink(), "No such file"),
     "another name": (lambda file: file.rename(file.with_name("other.csv.gz")), ""),
-    "no manifest": (lambda file: beside(file).unlink(), "has no manifest"),
-    "a bit of the manifest": (lambda file: spoil(beside(file), 400), ""),
-    "half a manifest": (lambda file: cut(beside(file)), "cannot be read as JSON"),
+    "no manifest": (lambda file: manifest_of(file).unlink(), "has no manifest"),
+    "a bit of the manifest": (lambda file: spoil(manifest_of(file), 400), ""),
+    "half a manifest": (lambda file: cut(manifest_of(file)), "cannot be read as JSON"),
     "another count": (
-        lambda file: beside(file).write_text(
-            beside(file).read_text().replace('"rows": 100', '"rows": 99')
+        lambda file: manifest_of(file).write_text(
+            manifest_of(file).read_text().replace('"rows": 100', '"rows": 99')
         ),
         "is not as it was written",
     ),
@@ -528,10 +527,6 @@ def test_a_manifest_that_was_forged_is_known_by_the_database(
     kept: Connection, tmp_path: Path
 ) -> None:
     """Its own checksum fits; what the database noted does not."""
-    from dataclasses import replace
-
-    from runner.archive_files import manifest_of, read_manifest, write_manifest
-
     url = kept.info.dsn
     [first] = api.export_archive(url, "kept", "0", tmp_path).files
     fill(kept, 3)
@@ -614,8 +609,6 @@ def test_sigterm_lets_the_file_in_hand_be_finished(kept: Connection, tmp_path: P
 
 @pytest.mark.slow
 def test_killed_at_random_again_and_again(kept: Connection, tmp_path: Path) -> None:
-    from random import Random
-
     random = Random(7)
     fill(kept, 20000)
     total = count(kept)
