@@ -176,7 +176,7 @@ BAD: list[tuple[Any, str]] = [
     ({"column": "at", "action": "archive", "archive_table": "app.no_note"},
      "archive_table: app.no_note has no column "),
     ({"column": "at", "action": "archive", "archive_table": "app.other_type"},
-     "archive_table: column number is of type integer in app.logs, and of type text in"),
+     "archive_table: column number is of type integer in app.logs, and of type bigint in"),
     ({"column": "at", "action": "archive", "archive_table": "app.generated"},
      "archive_table: column number of app.generated is computed, and cannot take what app.logs"),
     ({"column": "at", "action": "archive", "archive_table": "app.logs"},
