@@ -38,7 +38,7 @@ as $function$
                     'diagnose_policy', 'diagnose_rights', 'diagnose_runs', 'diagnose_server',
                     'diagnose_sweeps', 'executor_of', 'find_sweep_faults', 'find_sweep_risks',
                     'forecast', 'identify', 'is_alive', 'is_intact', 'load_signals',
-                    'pause_reason', 'plan_policy', 'preview', 'removable'
+                    'pause_reason', 'plan_policy', 'plan_undo', 'preview', 'removable'
                 ]
             ),
             (
@@ -47,8 +47,8 @@ as $function$
                     'assert_outside_transaction', 'assert_undoable', 'attest_backup',
                     'check_step', 'close_run', 'close_step', 'deadline_of_call', 'drive_batches',
                     'drive_step', 'join_parts', 'next_transaction', 'open_run', 'open_step',
-                    'open_undo', 'pause_runs', 'plan_undo', 'policies_of', 'purge_batch',
-                    'resume_runs', 'run_batch', 'run_operations', 'run_policy', 'split_step',
+                    'open_undo', 'pause_runs', 'policies_of', 'purge_batch', 'resume_runs',
+                    'run_batch', 'run_operations', 'run_policy', 'split_step',
                     'stop_run', 'undo_batch', 'undo_run', 'vacuum_command'
                 ]
             )

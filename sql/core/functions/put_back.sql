@@ -60,7 +60,7 @@ begin
                             format(
                                 'select to_jsonb(count(*)) from only %s as target '
                                 'where target.ctid = any ($2)',
-                                part.key
+                                part.key::oid::regclass
                             ),
                             taken => array(select jsonb_array_elements_text(part.value)::tid)
                         )::bigint

@@ -4,8 +4,8 @@
 -- out); how many have a value that the table has no column for any more; and, where triggers or
 -- generated columns could make another row of it, how many came back otherwise than they went, and
 -- where they are, so that whoever asks can see that they stay. Rows are compared as PostgreSQL
--- writes them, since not every type can be compared. Columns go by numbers on the way: users may
--- have called one of theirs like one of ours.
+-- writes them, since not every type can be compared. Columns and tables go by numbers on the way:
+-- users may have called one of theirs like one of ours, and a trigger may change the search_path.
 
 create or replace function maintenance.undo_statement(
     source regclass,
@@ -23,7 +23,7 @@ as $function$
         'delete from only %2$s as target where target.ctid = any ($2) returning %3$s),'
         ' put (part, place, %4$s) as ('
         'insert into %5$s as target (%6$s) overriding system value select %7$s from back'
-        ' returning target.tableoid::regclass, target.ctid, %8$s)'
+        ' returning target.tableoid, target.ctid, %8$s)'
         ' select jsonb_build_object(''taken'', (select count(*) from back),'
         ' ''put'', (select count(*) from put),'
         ' ''homeless'', (select count(*) from back where %9$s)',
