@@ -17,8 +17,10 @@ drop function maintenance.undo_batch(bigint, bigint, jsonb, integer, interval);
 drop function maintenance.put_back(
     regclass, regclass, regclass, tid[], boolean, boolean, timestamptz, integer
 );
+drop function maintenance.is_of_rows(text);
+drop function maintenance.move_back(regclass, text, tid[], boolean);
 drop function maintenance.archived_key(regclass, regclass, regclass, tid[]);
-drop function maintenance.undo_statement(regclass, regclass, regclass, boolean);
+drop function maintenance.undo_statement(regclass, regclass, regclass, text, boolean);
 drop function maintenance.open_undo(bigint, bigint);
 drop function maintenance.assert_undoable(bigint, text);
 drop function maintenance.plan_undo(bigint);

@@ -220,7 +220,8 @@ def test_an_operator_attests_backups_under_its_own_name(
 
 MONITORS = {
     "preview", "plan_policy", "describe_policy", "forecast", "is_alive", "pause_reason",
-    "load_signals", "plan_undo",
+    "load_signals", "plan_undo", "file_columns", "leaves_of", "oldest_archived", "parts_of",
+    "policy_archives",
     "find_sweep_faults", "find_sweep_risks",
     "access_rights", "assert_endpoint", "count_tokens", "executor_of", "identify", "is_intact",
     "removable", "diagnose", "diagnose_identity", "diagnose_indexes", "diagnose_policies",
@@ -232,7 +233,9 @@ OPERATORS = MONITORS | {
     "check_step", "vacuum_command", "open_run",
     "open_step", "run_batch", "close_step", "close_run", "policies_of", "deadline_of_call",
     "assert_outside_transaction", "attest_backup", "assert_undoable", "open_undo",
-    "undo_batch", "undo_run",
+    "undo_batch", "undo_run", "begin_archive_export", "plan_archive_export",
+    "record_archive_file", "return_archived", "stage_archive_file", "take_archived",
+    "unrecorded_files",
 }  # fmt: skip
 
 

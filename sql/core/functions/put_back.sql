@@ -31,10 +31,10 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_statement text := maintenance.undo_statement(source, archive, leaf, is_proved);
+    v_statement text := maintenance.undo_statement(
+        source, archive, leaf, 'target.ctid = any ($2)', is_proved
+    );
     v_rows tid[];
-    v_answer jsonb;
-    v_stayed bigint;
     v_message text;
     v_sqlstate text;
 begin
@@ -50,50 +50,13 @@ begin
         v_sqlstate := null;
 
         begin
-            v_answer := maintenance.run_as_owner(source, v_statement, taken => v_rows);
-
-            if is_proved then
-                select coalesce(
-                    sum(
-                        maintenance.run_as_owner(
-                            source,
-                            format(
-                                'select to_jsonb(count(*)) from only %s as target '
-                                'where target.ctid = any ($2)',
-                                part.key::oid::regclass
-                            ),
-                            taken => array(select jsonb_array_elements_text(part.value)::tid)
-                        )::bigint
-                    ),
-                    0
-                )
-                into v_stayed
-                from jsonb_each(v_answer -> 'parts') as part;
-            end if;
-
-            v_message := case
-                when v_answer ->> 'put' <> v_answer ->> 'taken'
-                    or v_stayed < (v_answer ->> 'put')::bigint
-                then
-                    'a trigger of the table keeps it out'
-                when v_answer ->> 'homeless' <> '0' then
-                    'it has a value in a column that the table has no more'
-                when v_answer ->> 'changed' <> '0' then
-                    'it would come back changed, by a trigger or a generated column'
-            end;
-
-            if v_message is not null then
-                raise exception using
-                    errcode = 'triggered_action_exception',
-                    message = v_message;
-            end if;
-
-            restored := restored + (v_answer ->> 'taken')::bigint;
+            restored := restored + maintenance.move_back(
+                source, v_statement, v_rows, is_proved
+            );
             pace := pace * 2;
         exception
             when others then
-                -- Of the statement, the server or the session, and not of a row.
-                if sqlstate ~ '^(25|42|53|54|57|58|F0|XX|40001|55(?!P03))' then
+                if not maintenance.is_of_rows(sqlstate) then
                     raise;
                 end if;
 

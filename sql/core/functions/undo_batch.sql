@@ -46,8 +46,11 @@ declare
     v_low text;
     v_pace integer;
     v_limit integer;
+    v_is_proved boolean;
+    v_seen bigint;
     v_taken tid[];
     v_done record;
+    v_conflicts jsonb := '[]'::jsonb;
     v_left bigint;
     v_orphans bigint;
 begin
@@ -198,22 +201,73 @@ begin
     );
     v_pace := least((v_cursor ->> 'pace')::integer, v_size);
     v_limit := least(v_size, v_pace * 100::bigint);
+    v_is_proved := exists (
+        select
+        from pg_catalog.pg_trigger as trigger
+        join maintenance.parts_of(v_pair.source) as part on part = trigger.tgrelid
+        where not trigger.tgisinternal
+          and trigger.tgtype & 4 <> 0  -- on insert
+        union all
+        select
+        from pg_catalog.pg_attribute as attribute
+        where attribute.attrelid = v_pair.source
+          and attribute.attgenerated <> ''
+    );
 
-    select array_agg(found.value::tid order by found.ordinality)
-    into v_taken
-    from jsonb_array_elements_text(
-        maintenance.run_as_owner(
-            v_pair.source,
-            format(
-                'select coalesce(jsonb_agg(found.row::text order by found.row), ''[]'') from ('
-                'select target.ctid from only %s as target where target.ctid >= %L '
-                'and target.ctid < %L and target._archived_by_step = %s '
-                'order by target.ctid desc limit $1 for update skip locked) as found (row)',
-                v_leaf, v_low, v_cursor ->> 'at', v_step.undoes
-            ),
-            size => v_limit
-        )
-    ) with ordinality as found;
+    -- What nobody has refused so far goes at once. Else rows are locked first, and tried as time
+    -- allows.
+    if v_scale > 0 and v_pace = v_size then
+        begin
+            v_seen := maintenance.move_back(
+                v_pair.source,
+                maintenance.undo_statement(
+                    v_pair.source,
+                    v_pair.archive,
+                    v_leaf,
+                    format(
+                        'target.ctid >= %L and target.ctid < %L and target._archived_by_step = %s',
+                        v_low, v_cursor ->> 'at', v_step.undoes
+                    ),
+                    v_is_proved
+                ),
+                taken => null,
+                is_proved => v_is_proved
+            );
+
+            if v_seen > v_size then
+                raise exception using errcode = 'program_limit_exceeded';
+            end if;
+
+            restored := v_seen;
+        exception
+            when program_limit_exceeded then
+                v_seen := null;
+            when others then
+                if not maintenance.is_of_rows(sqlstate) then
+                    raise;
+                end if;
+        end;
+    end if;
+
+    if v_seen is null then
+        select array_agg(found.value::tid order by found.ordinality)
+        into v_taken
+        from jsonb_array_elements_text(
+            maintenance.run_as_owner(
+                v_pair.source,
+                format(
+                    'select coalesce(jsonb_agg(found.row::text order by found.row), ''[]'') from ('
+                    'select target.ctid from only %s as target where target.ctid >= %L '
+                    'and target.ctid < %L and target._archived_by_step = %s '
+                    'order by target.ctid desc limit $1 for update skip locked) as found (row)',
+                    v_leaf, v_low, v_cursor ->> 'at', v_step.undoes
+                ),
+                size => v_limit
+            )
+        ) with ordinality as found;
+
+        v_seen := coalesce(cardinality(v_taken), 0);
+    end if;
 
     if v_taken is not null then
         v_done := maintenance.put_back(
@@ -221,55 +275,49 @@ begin
             v_pair.archive,
             v_leaf,
             v_taken,
-            is_proved => exists (
-                select
-                from pg_catalog.pg_trigger as trigger
-                join maintenance.parts_of(v_pair.source) as part on part = trigger.tgrelid
-                where not trigger.tgisinternal
-                  and trigger.tgtype & 4 <> 0  -- on insert
-                union all
-                select
-                from pg_catalog.pg_attribute as attribute
-                where attribute.attrelid = v_pair.source
-                  and attribute.attgenerated <> ''
-            ),
+            is_proved => v_is_proved,
             postpones => v_scale > 0,
             until => v_began + time_goal * greatest(v_scale, 1),
             pace => v_pace
         );
         restored := v_done.restored;
+        v_conflicts := v_done.conflicts;
         v_cursor := v_cursor || jsonb_build_object(
-            'restored', (v_cursor ->> 'restored')::bigint + restored,
             'orphans', (v_cursor ->> 'orphans')::bigint + v_done.orphans,
             'refused', (v_cursor ->> 'refused')::bigint + v_done.refused,
             'waits', (v_cursor ->> 'waits')::integer + v_done.waits,
             'pace', least(v_done.pace, v_size)
         );
 
-        if v_done.untried = cardinality(v_taken) then
+        if v_done.untried = v_seen then
             v_low := v_cursor ->> 'at';
-        elsif v_done.untried > 0 or cardinality(v_taken) = v_limit then
+        elsif v_done.untried > 0 or v_seen = v_limit then
             v_low := v_taken[v_done.untried + 1]::text;
         end if;
-
-        update maintenance.run_step as logged
-        set
-            restored = logged.restored + v_done.restored,
-            batches = logged.batches + case when v_done.restored > 0 then 1 else 0 end,
-            longest_batch = greatest(logged.longest_batch, clock_timestamp() - v_began),
-            conflicts = (
-                select jsonb_agg(listed.value order by listed.ordinality)
-                from jsonb_array_elements(coalesce(logged.conflicts, '[]') || v_done.conflicts)
-                    with ordinality as listed
-                where listed.ordinality <= c_logged
-            )
-        where logged.id = step;
     end if;
+
+    update maintenance.run_step as logged
+    set
+        restored = logged.restored + undo_batch.restored,
+        batches = logged.batches + case when undo_batch.restored > 0 then 1 else 0 end,
+        longest_batch = greatest(
+            logged.longest_batch,
+            case when v_seen > 0 then clock_timestamp() - v_began end
+        ),
+        heartbeat_at = clock_timestamp(),
+        conflicts = (
+            select jsonb_agg(listed.value order by listed.ordinality)
+            from jsonb_array_elements(coalesce(logged.conflicts, '[]') || v_conflicts)
+                with ordinality as listed
+            where listed.ordinality <= c_logged
+        )
+    where logged.id = step;
 
     -- 3. Where the next batch goes on: over as many blocks as the goal and the batch allow, but no
     -- more than twice as many as now.
     next_cursor := v_cursor || jsonb_build_object(
         'at', v_low,
+        'restored', (v_cursor ->> 'restored')::bigint + restored,
         'span', greatest(
             round(
                 (v_cursor ->> 'span')::bigint * least(
@@ -278,7 +326,7 @@ begin
                         / greatest(extract(epoch from clock_timestamp() - v_began), 0.0001),
                         0.5
                     ),
-                    0.9 * v_limit / cardinality(v_taken),
+                    0.9 * v_limit / nullif(v_seen, 0),
                     2
                 )
             ),
@@ -290,10 +338,6 @@ begin
         next_cursor := next_cursor - array['leaf', 'file', 'at', 'end']
             || jsonb_build_object('after', v_leaf::oid::bigint);
     end if;
-
-    update maintenance.run_step as logged
-    set heartbeat_at = clock_timestamp()
-    where logged.id = step;
 end;
 $function$;
 

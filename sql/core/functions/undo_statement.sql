@@ -1,4 +1,4 @@
--- Writes the statement that puts rows of an archive back into their table: $2 are the rows.
+-- Writes the statement that puts rows of an archive back into their table; scope says which ones.
 --
 -- It answers how many left the archive and how many came to the table (a trigger may keep rows
 -- out); how many have a value that the table has no column for any more; and, where triggers or
@@ -11,6 +11,7 @@ create or replace function maintenance.undo_statement(
     source regclass,
     archive regclass,
     leaf regclass,
+    scope text,
     is_proved boolean
 )
 returns text
@@ -20,22 +21,26 @@ set search_path = pg_catalog, pg_temp
 as $function$
     select format(
         'with back (%1$s) as ('
-        'delete from only %2$s as target where target.ctid = any ($2) returning %3$s),'
-        ' put (part, place, %4$s) as ('
+        'delete from only %2$s as target where %10$s returning %3$s),'
+        ' put (%4$s) as ('
         'insert into %5$s as target (%6$s) overriding system value select %7$s from back'
-        ' returning target.tableoid, target.ctid, %8$s)'
+        ' returning %8$s)'
         ' select jsonb_build_object(''taken'', (select count(*) from back),'
         ' ''put'', (select count(*) from put),'
         ' ''homeless'', (select count(*) from back where %9$s)',
         columns.numbers,
         leaf,
         columns.names,
-        columns.had_numbers,
+        case when is_proved then 'part, place, ' || columns.had_numbers else 'is_put' end,
         source,
         columns.insertable,
         columns.insertable_numbers,
-        columns.had_names,
-        coalesce(columns.is_homeless, 'false')
+        case
+            when is_proved then 'target.tableoid, target.ctid, ' || columns.had_names
+            else 'true'
+        end,
+        coalesce(columns.is_homeless, 'false'),
+        scope
     )
     || case
         when is_proved then
@@ -87,8 +92,8 @@ as $function$
     );
 $function$;
 
-revoke all on function maintenance.undo_statement(regclass, regclass, regclass, boolean)
+revoke all on function maintenance.undo_statement(regclass, regclass, regclass, text, boolean)
     from public;
 
-comment on function maintenance.undo_statement(regclass, regclass, regclass, boolean) is
+comment on function maintenance.undo_statement(regclass, regclass, regclass, text, boolean) is
     'Return the statement that moves rows of an archive back, and proves that it did.';
