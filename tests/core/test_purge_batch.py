@@ -445,7 +445,7 @@ def test_a_column_that_the_archive_lacks_stops_the_policy_until_it_has_it(db: Co
     execute(db, "alter table token add column reason text default 'why'")
     with pytest.raises(
         errors.ObjectNotInPrerequisiteState,
-        match="guard: public.archived has no column reason of type text:"
+        match=r"guard: public\.archived has no column reason of type text:"
         ' "runner policy set token --evolve-archive"',
     ):
         run(db)
