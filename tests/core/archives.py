@@ -69,7 +69,7 @@ def step_of(db: Connection, number: int) -> int:
     return scalar(db, "select id from maintenance.run_step where run = %s", number)
 
 
-def open_undo(db: Connection, number: int) -> tuple[int, int, str | None, str | None]:
+def open_undo(db: Connection, number: int) -> tuple[int, int | None, str | None, str | None]:
     """Open the undo of a run's step; return step, token, and why it does not begin."""
     undo = scalar(db, "select maintenance.open_run('undo')")
     [opened] = rows(

@@ -10,6 +10,8 @@ create or replace function maintenance.judge_undo(
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
+declare
+    v_in_files text;
 begin
     waiting := 0;
     verdict := 'cannot';
@@ -42,9 +44,23 @@ begin
 
     waiting := maintenance.count_archived(undone.id);
 
+    v_in_files := (
+        select format('%s rows are in files: "runner archive list --files"', sum(file.rows))
+        from maintenance.archive_file as file
+        where file.steps = array[undone.id]
+          and file.imported_at is null
+        having count(*) > 0
+        union all
+        select 'files have some of them: "runner archive list --files"'
+        from maintenance.archive_file as file
+        where undone.id = any (file.steps)
+          and file.imported_at is null
+        limit 1
+    );
+
     if waiting = 0 then
         verdict := 'nothing';
-        reason := 'nothing of it is in its archive any more';
+        reason := coalesce(v_in_files, 'nothing of it is in its archive any more');
         return;
     end if;
 
@@ -57,6 +73,7 @@ begin
                     format('of %s rows that went, %s are in archives',
                         undone.removed + undone.dependents, waiting)
             end,
+            v_in_files,
             case
                 when undone.cascaded > 0 then
                     format('foreign keys deleted %s more, and they are gone', undone.cascaded)

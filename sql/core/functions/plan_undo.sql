@@ -10,6 +10,7 @@ returns table (
     relation text,
     action text,
     removed bigint,
+    dependents bigint,
     waiting bigint,
     verdict text,
     reason text
@@ -28,7 +29,9 @@ begin
     end if;
 
     return query
-    select known.id, known.policy, known.relation, known.action, known.removed, judged.*
+    select
+        known.id, known.policy, known.relation, known.action, known.removed, known.dependents,
+        judged.*
     from maintenance.run_step as known
     cross join lateral maintenance.judge_undo(known) as judged
     where known.run = plan_undo.run

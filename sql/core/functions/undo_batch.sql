@@ -33,7 +33,7 @@ declare
     c_logged constant integer := 100;
     c_largest constant integer := 1000;  -- times batch_size
     c_passes constant integer := 3;
-    c_waits constant integer := 50;  -- in one walk: who holds a table holds every row
+    c_waits constant integer := 25;  -- in a row: who holds the table holds every row
     v_began timestamptz := clock_timestamp();
     v_cursor jsonb := '{"scale": 1, "pass": 0}' || coalesce(cursor, '{}');
     v_scale integer := least((v_cursor ->> 'scale')::integer, c_largest);  -- 0: row by row
@@ -285,7 +285,10 @@ begin
         v_cursor := v_cursor || jsonb_build_object(
             'orphans', (v_cursor ->> 'orphans')::bigint + v_done.orphans,
             'refused', (v_cursor ->> 'refused')::bigint + v_done.refused,
-            'waits', (v_cursor ->> 'waits')::integer + v_done.waits,
+            'waits', case
+                when restored > 0 then 0
+                else (v_cursor ->> 'waits')::integer + v_done.waits
+            end,
             'pace', least(v_done.pace, v_size)
         );
 
