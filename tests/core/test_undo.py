@@ -1140,13 +1140,14 @@ def test_forced_row_security_hides_nothing_silently(db: Connection, owned: tuple
 # How much it costs
 
 
-def test_the_walk_reads_what_the_step_left_and_no_more(db: Connection) -> None:
+def test_with_an_index_undo_reads_what_the_step_left_and_no_more(db: Connection) -> None:
     number = archived_tokens(db, 50)
     execute(
         db,
         "insert into token_archive (id, _archived_by_step)"
         " select 10000 + n, 1000 + n / 1000 from generate_series(1, 200000) as n",
     )
+    execute(db, "create index on token_archive (_archived_by_step)")
     execute(db, "vacuum analyze token_archive")
     pages = scalar(db, "select pg_relation_size('token_archive') / 8192")
     before = blocks_read(db)

@@ -302,6 +302,29 @@ def test_dependents_come_back_with_their_rows(db: Connection) -> None:
     assert (texts(db), texts(db, "item")) == before
 
 
+def test_dependents_of_a_row_that_is_refused_stay_with_it(db: Connection) -> None:
+    url = db.info.dsn
+    a_table(db)
+    put(db, "dead", 20)
+    execute(
+        db,
+        "create table item (id bigint primary key, token bigint not null references token);"
+        " insert into item select id * 10, id from token; create index on item (token)",
+    )
+    archive(url, dependents=[ITEMS])
+    number = run(url)
+    execute(db, "insert into token (id, expires_at, name) values (3, now() + '1 d', 'new')")
+    done = api.undo(url, number)
+    assert (done.code, done.restored, done.steps[0].left_over) == (Exit.FAILED, 38, 2)
+    assert count(db, "item", "token = 3") == 0
+    assert [
+        conflict["message"].partition(" violates")[0] for conflict in done.steps[0].conflicts
+    ] == ["duplicate key value", "1 rows went with rows that are in the archive still"]
+    execute(db, "delete from token where id = 3")
+    assert api.undo(url, number).restored == 2
+    assert rows(db, "select id from item where token = 3") == [(30,)]
+
+
 def test_an_archive_gets_the_name_that_it_is_given(db: Connection) -> None:
     a_table(db)
     execute(db, "create schema old")
