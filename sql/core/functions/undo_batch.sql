@@ -197,7 +197,7 @@ begin
         )
     );
     v_pace := least((v_cursor ->> 'pace')::integer, v_size);
-    v_limit := least(v_size, v_pace * 100::bigint);
+    v_limit := least(v_size, v_pace * 100::bigint)::integer;
 
     select array_agg(found.value::tid order by found.ordinality)
     into v_taken
