@@ -121,6 +121,10 @@ class PolicyDetails:
     lease: PolicyLease | None
     history: list[PolicyChange]
     """The last ten changes, the newest first."""
+    archives: list[dict[str, Any]]
+    """Which table is archived into which, and what the archive is like."""
+    archive_problem: str | None
+    """Why nothing can be archived now, with the way out; None: it can."""
     risks: list[Risk]
 
 

@@ -54,7 +54,7 @@ ACCEPTED = re.compile(
     r"|maintenance\.run_as_owner\(.*\), line \d*, performance: routine is marked as VOLATILE"
     r"|maintenance\.assert_outside_transaction\(text\), line \d*, "
     r"(error: invalid transaction termination|performance: routine is marked as VOLATILE)"
-    r"|maintenance\.run_\w+\(.*\), line \d*, error: cannot commit while a subtransaction is active"
+    r"|maintenance\.(run_\w+|undo_run)\(.*\), line \d*, error: cannot commit while a subtransaction is active"
     r"|maintenance\.(grant_monitor|grant_operator|revoke_access)\(name\), line \d*, "
     r"security: text type variable is not sanitized"
     r"|maintenance\.diagnose\(\), line \d*, performance: routine is marked as VOLATILE"

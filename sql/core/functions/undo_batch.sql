@@ -221,7 +221,7 @@ begin
         )
     );
     v_pace := least((v_cursor ->> 'pace')::integer, v_size);
-    v_limit := least(v_size, v_pace * 100::bigint);
+    v_limit := least(v_size, v_pace * 100::bigint)::integer;
     v_is_proved := exists (
         select
         from pg_catalog.pg_trigger as trigger
