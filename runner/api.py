@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from runner.migrate import Done, Migrated, migrate
     from runner.pace import Pace
     from runner.policies import (
+        ArchiveChange,
         PlannedBranch,
         PlannedForeignKey,
         PlannedStrategy,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         add_policy,
         alter_policy,
         enable_policy,
+        evolve_archive,
         list_policies,
         plan_policy,
         remove_policy,
@@ -57,10 +59,12 @@ if TYPE_CHECKING:
     from runner.stats import DatabaseFacts, Removable, Stats, TableFacts, TokenFacts, stats
     from runner.status import ScriptStatus, Status, SweepStatus, show, show_all, status
     from runner.steps import Order, Policy, Progress, StepResult, Vacuumed
+    from runner.undo import Undone, UndoneStep, UndoPlan, UndoStep, plan_undo, undo
 
 __all__ = [
     "MIGRATION_LOCK",
     "Adoption",
+    "ArchiveChange",
     "Backup",
     "DatabaseFacts",
     "Demo",
@@ -111,6 +115,10 @@ __all__ = [
     "TableOwner",
     "Terms",
     "TokenFacts",
+    "UndoPlan",
+    "UndoStep",
+    "Undone",
+    "UndoneStep",
     "Vacuumed",
     "add_policy",
     "adopt_clone",
@@ -120,6 +128,7 @@ __all__ = [
     "diagnose",
     "embedded_server",
     "enable_policy",
+    "evolve_archive",
     "grant",
     "grants",
     "history",
@@ -133,6 +142,7 @@ __all__ = [
     "plan",
     "plan_policy",
     "plan_rollback",
+    "plan_undo",
     "remove_policy",
     "resume",
     "revoke",
@@ -144,6 +154,7 @@ __all__ = [
     "stats",
     "status",
     "stop",
+    "undo",
     "worst",
 ]
 
@@ -162,6 +173,7 @@ MODULES = {
     "migrate": ["Done", "Migrated", "migrate"],
     "pace": ["Pace"],
     "policies": [
+        "ArchiveChange",
         "PlannedBranch",
         "PlannedForeignKey",
         "PlannedStrategy",
@@ -176,6 +188,7 @@ MODULES = {
         "add_policy",
         "alter_policy",
         "enable_policy",
+        "evolve_archive",
         "list_policies",
         "plan_policy",
         "remove_policy",
@@ -187,6 +200,7 @@ MODULES = {
     "stats": ["DatabaseFacts", "Removable", "Stats", "TableFacts", "TokenFacts", "stats"],
     "status": ["ScriptStatus", "Status", "SweepStatus", "show", "show_all", "status"],
     "steps": ["Order", "Policy", "Progress", "StepResult", "Vacuumed"],
+    "undo": ["UndoPlan", "UndoStep", "Undone", "UndoneStep", "plan_undo", "undo"],
 }
 
 

@@ -21,6 +21,7 @@ from runner.commands import (
     schema,
     server,
     stats,
+    undo,
 )
 from runner.errors import Exit, RunnerError
 from runner.screen import Output, Screen
@@ -39,6 +40,7 @@ app.command(short_help="Say which migrations a database has.")(schema.status)
 app.command(short_help="Print migrations as plain SQL.")(schema.show)
 app.command(short_help="Remove what policies say, batch by batch.")(run.run)
 app.command(short_help="Say what ran, and why it ended.")(run.history)
+app.command(short_help="Put the rows that a run archived back.")(undo.undo)
 app.command(short_help="Pause all housekeeping in a database.")(run.pause)
 app.command(short_help="Let housekeeping go on.")(run.resume)
 app.command(short_help="Show sizes, ages, and what would go now.")(stats.stats)

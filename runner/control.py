@@ -21,12 +21,16 @@ class Entry:
     policy: str | None
     operation: str | None
     relation: str | None
+    action: str | None
     started_at: datetime
     ended_at: datetime | None
     duration: timedelta | None
     removed: int | None
     dependents: int | None
     cascaded: int | None
+    restored: int | None
+    undoes: int | None
+    """The run whose rows it put back."""
     bytes: int | None
     batches: int | None
     longest_batch: timedelta | None
@@ -34,6 +38,7 @@ class Entry:
     exit_reason: str | None
     sqlstate: str | None
     message: str | None
+    conflicts: list[dict[str, Any]] | None
     program: str
     arguments: dict[str, Any]
     started_by: str

@@ -74,8 +74,8 @@ def resolve(connection: Connection, name: str, kinds: list[str]) -> tuple[int, s
     Raises RunnerError (usage) where there is none, with those that differ in case or schema.
     """
     try:
-        with connection.transaction():
-            # Ours finds nothing but the catalog.
+        with connection.transaction(force_rollback=True):
+            # Ours finds nothing but the catalog, and is ours again afterwards.
             connection.execute("set local search_path to default")
             row = connection.execute(
                 "select pg_catalog.to_regclass(%s)::pg_catalog.oid", (name,)

@@ -5,6 +5,7 @@ Tables are named as in SQL, and found along the search_path that the role has by
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ JSON_SETTINGS: dict[str, type | tuple[type, ...]] = {
 
 RELATIONS = {"archive_table": TABLES, "selector": VIEWS}
 """Settings that name a table or a view, and which kind in pg_class they should be."""
+
+RELATIONS_OF_DEPENDENTS = {"archive_table": TABLES, "relation": TABLES}
+"""The same of each dependent."""
 
 Answer = TypeVar("Answer")
 
@@ -127,6 +131,18 @@ class SavedPolicy:
     policy: str
     relation: str
     risks: list[Risk]
+    archives: list[str]
+    """Archives that were made for it."""
+
+
+@dataclass(frozen=True)
+class ArchiveChange:
+    """What bringing an archive into line changed about a column."""
+
+    archive: str
+    column: str
+    change: str
+    """added, or dropped: it stays in the archive, and its table has it no more."""
 
 
 @dataclass(frozen=True)
@@ -248,16 +264,27 @@ def show_policy(url: str, name: str) -> PolicyDetails:
     )
 
 
-def add_policy(url: str, name: str, table: str, definition: Mapping[str, Any]) -> SavedPolicy:
+def add_policy(
+    url: str,
+    name: str,
+    table: str,
+    definition: Mapping[str, Any],
+    *,
+    create_archive: bool = False,
+) -> SavedPolicy:
     """Register a policy on a table, and return what is risky about it.
 
-    ``definition`` is that of maintenance.register_policy. Raises RunnerError: usage when there is
-    no such table or the definition cannot work, failed when the name is taken.
+    ``definition`` is that of maintenance.register_policy. ``create_archive`` makes the archive that
+    it moves rows into, and those of its dependents; where none is named, they are called after
+    their tables. Raises RunnerError: usage when there is no such table or the definition cannot
+    work, failed when the name is taken; nothing was made then.
     """
     with installed(url, program="runner policy add") as connection:
         oid, relation = resolve(connection, table, TABLES)
-        given = _qualified(connection, definition)
+        given = _qualified(connection, definition, archives=not create_archive)
         with asking(connection, name):
+            if create_archive:
+                given = _with_archives(connection, oid, given)
             risks = (
                 connection.cursor(row_factory=class_row(Risk))
                 .execute(
@@ -267,7 +294,10 @@ def add_policy(url: str, name: str, table: str, definition: Mapping[str, Any]) -
                 )
                 .fetchall()
             )
-    return SavedPolicy(name, relation, risks)
+    archives = [
+        one["archive_table"] for one in (given, *_dependents(given)) if "archive_table" in one
+    ]
+    return SavedPolicy(name, relation, risks, archives if create_archive else [])
 
 
 def alter_policy(url: str, name: str, changes: Mapping[str, Any]) -> list[Risk]:
@@ -287,6 +317,25 @@ def alter_policy(url: str, name: str, changes: Mapping[str, Any]) -> list[Risk]:
                 )
                 .fetchall()
             )
+
+
+def evolve_archive(url: str, name: str) -> list[ArchiveChange]:
+    """Bring the archives of a policy into line with their tables, and return what was changed.
+
+    A column that a table has gained is added; one that it has lost stays, and is empty from now on.
+    Raises RunnerError: usage when there is no such policy or it has no archive, failed where a type
+    has changed.
+    """
+    with installed(url, program="runner policy set") as connection, asking(connection, name):
+        return (
+            connection.cursor(row_factory=class_row(ArchiveChange))
+            .execute(
+                "select archive::text, column_name as column, change"
+                " from maintenance.evolve_archive(%s)",
+                (name,),
+            )
+            .fetchall()
+        )
 
 
 def enable_policy(url: str, name: str, *, enabled: bool = True) -> SwitchedPolicy:
@@ -375,14 +424,50 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _qualified(connection: Connection, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with the tables and views in them named so that any session finds them."""
-    return {
-        key: resolve(connection, value, RELATIONS[key])[1]
-        if key in RELATIONS and isinstance(value, str)
-        else value
-        for key, value in settings.items()
-    }
+def _qualified(
+    connection: Connection, settings: Mapping[str, Any], *, archives: bool = True
+) -> dict[str, Any]:
+    """Return settings with the tables and views in them named so that any session finds them.
+
+    Without ``archives``, those have yet to be made.
+    """
+    given = copy.deepcopy(dict(settings))
+    for one in (given, *_dependents(given)):
+        named = RELATIONS if one is given else RELATIONS_OF_DEPENDENTS
+        for key, kinds in named.items():
+            name = one.get(key)
+            if isinstance(name, str) and (archives or key != "archive_table"):
+                one[key] = resolve(connection, name, kinds)[1]
+    return given
+
+
+def _with_archives(
+    connection: Connection, oid: int, definition: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Make the archives of a policy, and return its definition with their names."""
+    given: dict[str, Any] = {"action": "archive"} | dict(definition)
+
+    def create(relation: int, name: str | None) -> str:
+        row = connection.execute(
+            "select maintenance.create_archive(%s::oid::regclass, %s)::text", (relation, name)
+        ).fetchone()
+        assert row is not None
+        return row[0]
+
+    given["archive_table"] = create(oid, given.get("archive_table"))
+    for dependent in _dependents(given):
+        if isinstance(dependent.get("relation"), str):
+            child, _ = resolve(connection, dependent["relation"], TABLES)
+            dependent["archive_table"] = create(child, dependent.get("archive_table"))
+    return given
+
+
+def _dependents(definition: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what is an object among the dependents; PostgreSQL refuses the rest."""
+    dependents: Any = definition.get("dependents")  # somebody's JSON
+    if not isinstance(dependents, list):
+        return []
+    return [one for one in dependents if isinstance(one, dict)]  # pyright: ignore[reportUnknownVariableType]
 
 
 def _made(kind: type[Answer], row: dict[str, Any], **converted: Any) -> Answer:

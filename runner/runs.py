@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.errors import ObjectNotInPrerequisiteState
@@ -215,7 +215,7 @@ def run(
         crew = Crew(url, connection, stack, order.jobs)
         began = monotonic()
         started_at = datetime.now(UTC)
-        number = _open_run(connection, policies, order)
+        number = open_run(connection, PROGRAM, _arguments(policies, order))
         steps: list[StepResult] = []
         unknown: dict[str, Signal] = {}
         try:
@@ -242,7 +242,8 @@ def run(
         )
 
 
-def _open_run(connection: Connection, policies: Sequence[Policy], order: Order) -> int:
+def _arguments(policies: Sequence[Policy], order: Order) -> dict[str, Any]:
+    """Return what a run was asked to do, for the log."""
     arguments = {
         "policies": [policy.name for policy in policies],
         "jobs": order.jobs,
@@ -252,16 +253,20 @@ def _open_run(connection: Connection, policies: Sequence[Policy], order: Order) 
         "pace": order.pace,
         "reason": order.reason,
     }
-    given = {name: value for name, value in arguments.items() if value is not None}
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def open_run(connection: Connection, program: str, arguments: Mapping[str, Any]) -> int:
+    """Open a run in the log, and return its number. Raises RunnerError (refused) in a copy."""
     try:
         row = connection.execute(
-            "select maintenance.open_run(%s, %s)", (PROGRAM, Jsonb(given))
+            "select maintenance.open_run(%s, %s)", (program, Jsonb(dict(arguments)))
         ).fetchone()
     except ObjectNotInPrerequisiteState as error:  # a copy that was not adopted
         raise RunnerError(
             error.diag.message_primary or str(error),
             detail=error.diag.message_detail,
-            hint="`runner adopt-clone` if rows shall be removed here as well.",
+            hint="`runner adopt-clone` if this copy shall be tended as well.",
             code=Exit.REFUSED,
         ) from None
     assert row is not None

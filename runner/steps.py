@@ -331,7 +331,7 @@ class Step:
         except psycopg.OperationalError as error:
             if not self._crew.first.closed:
                 raise
-            raise self._lost(_sentence(error.diag, error)) from None
+            raise self._lost(sentence(error.diag, error)) from None
 
     def _carry_out(self) -> StepResult:
         began = monotonic()
@@ -472,7 +472,7 @@ class Step:
         try:
             self._brake.check(self._crew.pids)
         except psycopg.Error as error:
-            why = _sentence(error.diag, error)
+            why = sentence(error.diag, error)
             self._end(_Ended("error", f"the load cannot be read: {why}", error.sqlstate))
         except RunnerError as error:
             self._end(_Ended("error", f"the load cannot be read: {error.message}"))
@@ -507,10 +507,10 @@ class Step:
                 self._end(INTERRUPTED)
             case QueryCanceled():
                 self._is_cancelled = True
-                self._end(_Ended("stopped", _sentence(error.diag, error), error.sqlstate))
+                self._end(_Ended("stopped", sentence(error.diag, error), error.sqlstate))
             case psycopg.Error():
                 lost = "the connection was lost: " if session.closed else ""
-                self._end(_Ended("error", lost + _sentence(error.diag, error), error.sqlstate))
+                self._end(_Ended("error", lost + sentence(error.diag, error), error.sqlstate))
             case RunnerError():
                 self._end(_Ended("error", " ".join(filter(None, (error.message, error.detail)))))
             case _:
@@ -605,7 +605,7 @@ class Step:
             try:
                 connection.execute(literal(row[0]))
             except psycopg.Error as error:
-                warnings.append(_sentence(error.diag, error))
+                warnings.append(sentence(error.diag, error))
         return Vacuumed(row[0], monotonic() - began, "; ".join(warnings) or None)
 
     def _result(self, step: int, seconds: float, vacuum: Vacuumed | None = None) -> StepResult:
@@ -630,7 +630,7 @@ class Step:
             relation=self._policy.relation,
             action=self._policy.action,
             exit_reason="error",
-            message=_sentence(error.diag, error),
+            message=sentence(error.diag, error),
             removed=0,
             dependents=0,
             cascaded=0,
@@ -658,5 +658,6 @@ def _warnings(connection: Connection) -> Generator[list[str]]:
         connection.remove_notice_handler(hear)
 
 
-def _sentence(report: Diagnostic, error: psycopg.Error) -> str:
+def sentence(report: Diagnostic, error: psycopg.Error) -> str:
+    """Return what PostgreSQL reports as one sentence."""
     return report.message_primary or " ".join(str(error).split())

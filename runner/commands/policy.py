@@ -119,6 +119,13 @@ def add(
     archive_table: Annotated[
         str | None, setting("Table that rows move into, as in SQL.", "TABLE")
     ] = None,
+    create_archive: Annotated[
+        bool,
+        typer.Option(
+            "--create-archive",
+            help="Make the archive, and those of dependents. Default name: TABLE_archive.",
+        ),
+    ] = False,
     assignments: Annotated[str | None, setting("What action set assigns.", "SQL")] = None,
     severity: Annotated[
         str | None, setting("LOW, MEDIUM, HIGH or CRITICAL. Default: LOW.", "LEVEL")
@@ -186,7 +193,9 @@ def add(
                 )
         settings = settings_for(screen, database_url)
         url = database(screen, settings, embedded=embedded)
-        done = api.add_policy(url, name, table, wanted)
+        done = api.add_policy(url, name, table, wanted, create_archive=create_archive)
+        for archive in done.archives:
+            screen.say(f"made {archive}")
         screen.say(f"registered policy {name} on {done.relation}")
         print_risks(screen, done.risks)
         screen.say(f"next: `runner policy plan {name}`, then `runner run {name} --dry-run`")
@@ -197,12 +206,20 @@ def add(
 def set_(
     name: Name,
     assignments: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE...",
             help="A setting; KEY= or KEY=default takes a change back, KEY=none lifts a limit.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    evolve_archive: Annotated[
+        bool,
+        typer.Option(
+            "--evolve-archive",
+            help="First add to its archives the columns that their tables have gained.",
+        ),
+    ] = False,
     database_url: DatabaseUrl = None,
     embedded: Embedded = False,
     output: Format = Output.TEXT,
@@ -217,15 +234,31 @@ def set_(
     with answering(output, json, quiet=quiet, verbose=verbose) as screen:
         from runner import api
 
-        changes = _parse_assignments(assignments)
+        if not assignments and not evolve_archive:
+            raise RunnerError(
+                "there is nothing to change",
+                hint="Give KEY=VALUE, or --evolve-archive; `runner policy show NAME` lists what is "
+                "set.",
+                code=Exit.USAGE,
+            )
+        changes = _parse_assignments(assignments or [])
         settings = settings_for(screen, database_url)
         url = database(screen, settings, embedded=embedded)
-        risks = api.alter_policy(url, name, changes)
+        evolved = api.evolve_archive(url, name) if evolve_archive else []
+        for one in evolved:
+            screen.say(
+                f"{one.archive}: added column {one.column}"
+                if one.change == "added"
+                else f"{one.archive}: column {one.column} stays, and is empty from now on"
+            )
+        if evolve_archive and not evolved:
+            screen.say(f"the archives of {name} are in line with their tables")
+        risks = api.alter_policy(url, name, changes) if changes else []
         for key, value in changes.items():
             shown = "as it was registered" if value is None else written(value)
             screen.say(f"{name}: {key} is {shown}")
         print_risks(screen, risks)
-        screen.document({"policy": name, "changes": changes, "risks": risks})
+        screen.document({"policy": name, "changes": changes, "risks": risks, "evolved": evolved})
 
 
 @policy.command(short_help="Switch a policy on.")

@@ -49,9 +49,9 @@ def stepped(db: Connection, reason: str, message: str | None = None, **columns: 
     number = scalar(db, "select maintenance.open_run('a driver')")
     execute(
         db,
-        "insert into maintenance.run_step (run, policy, operation, version, relation, moment,"
-        f" started_at, heartbeat_at, ended_at, exit_reason, message, removed, eligible)"
-        f" values (%s, 'token', 'x', 1, 'token', now(), {given['started_at']}, now(),"
+        "insert into maintenance.run_step (run, policy, operation, version, relation, action,"
+        f" moment, started_at, heartbeat_at, ended_at, exit_reason, message, removed, eligible)"
+        f" values (%s, 'token', 'x', 1, 'token', 'delete', now(), {given['started_at']}, now(),"
         f" {given['started_at']}, %s, %s, {given['removed']}, {given['eligible']})",
         number,
         reason,

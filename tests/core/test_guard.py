@@ -303,9 +303,10 @@ def log(db: Connection, *ended: tuple[int, str, int, int | None, int | None]) ->
     for hours, reason, removed, eligible, left_over in ended:
         execute(
             db,
-            "insert into maintenance.run_step (run, policy, operation, version, relation, moment,"
-            " eligible, started_at, heartbeat_at, ended_at, removed, left_over, exit_reason)"
-            " select max(id), 'token', 'cleanup', 1, 'token', at, %s, at, at, at, %s, %s, %s"
+            "insert into maintenance.run_step (run, policy, operation, version, relation, action,"
+            " moment, eligible, started_at, heartbeat_at, ended_at, removed, left_over,"
+            " exit_reason) select max(id), 'token', 'cleanup', 1, 'token', 'delete', at, %s, at, at,"
+            " at, %s, %s, %s"
             " from maintenance.run, (select now() - %s * interval '1 h') as past (at) group by at",
             eligible,
             removed,

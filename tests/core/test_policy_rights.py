@@ -231,7 +231,8 @@ OPERATORS = MONITORS | {
     "purge_batch", "stop_run", "pause_runs", "resume_runs", "split_step", "join_parts",
     "check_step", "vacuum_command", "open_run",
     "open_step", "run_batch", "close_step", "close_run", "policies_of", "deadline_of_call",
-    "assert_outside_transaction", "attest_backup",
+    "assert_outside_transaction", "attest_backup", "plan_undo", "assert_undoable", "open_undo",
+    "undo_batch", "undo_run",
 }  # fmt: skip
 
 
@@ -271,7 +272,7 @@ FORBIDDEN = [
     "select maintenance.act_as_{owner}('delete from app.logs', null, null, false)",
     "select maintenance.install_executor('{owner}')",
     "select maintenance.sign_token('p', 'x')",
-    "select maintenance.remove_batch(p, now(), null, 1, '1 s') from maintenance.policy as p",
+    "select maintenance.remove_batch(p, now(), null, 1, '1 s', null) from maintenance.policy as p",
     "select maintenance.count_eligible(p, null, null) from maintenance.policy as p",
     "select maintenance.save_policy('p', 'app.logs', null, '{{}}', '{{}}', 'x')",
 ]
@@ -284,6 +285,10 @@ OF_OPERATORS = [
     "select maintenance.run_batch(1, 1)",
     "select maintenance.stop_run(1)",
     "select maintenance.attest_backup('x', 'y', now())",
+    "select maintenance.plan_undo(1)",
+    "select maintenance.open_undo(1, 1)",
+    "select maintenance.undo_batch(1, 1)",
+    "call maintenance.undo_run(1)",
 ]
 OF_MONITORS = [
     "select maintenance.preview('p')",

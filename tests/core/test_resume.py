@@ -280,9 +280,9 @@ def test_only_a_step_that_began_takes_the_place_of_the_one_that_left_a_rest(
     leave(db)
     execute(
         db,
-        "insert into maintenance.run_step (run, policy, operation, version, relation, moment,"
-        " started_at, heartbeat_at, ended_at, exit_reason) select run, policy, operation, version,"
-        " relation, moment, now(), now(), now(), %s from maintenance.run_step",
+        "insert into maintenance.run_step (run, policy, operation, version, relation, action,"
+        " moment, started_at, heartbeat_at, ended_at, exit_reason) select run, policy, operation,"
+        " version, relation, action, moment, now(), now(), now(), %s from maintenance.run_step",
         reason,
     )
     assert (resumed(db) is not None) is is_kept

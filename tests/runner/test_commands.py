@@ -20,8 +20,19 @@ from tests.conftest import TestServer, run
 from tests.migrations.dumps import structure
 
 COMMANDS = [
-    *("demo", "migrate", "rollback", "status", "show", "run", "history", "pause", "resume"),
-    *("stats", "doctor", "adopt-clone", "psql", "policy", "lease", "grants", "db", "config"),
+    *("demo", "migrate", "rollback", "status", "show", "run", "history", "undo", "pause"),
+    *(
+        "resume",
+        "stats",
+        "doctor",
+        "adopt-clone",
+        "psql",
+        "policy",
+        "lease",
+        "grants",
+        "db",
+        "config",
+    ),
 ]
 
 

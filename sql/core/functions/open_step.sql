@@ -101,9 +101,9 @@ begin
     end if;
 
     insert into maintenance.run_step (
-        run, policy, operation, version, relation, action, archives, moment, age, eligible, max_rows,
-        bound, deadline, accepted, started_at, heartbeat_at, ended_at, exit_reason, message,
-        sqlstate, remaining
+        run, policy, operation, version, relation, action, archives, moment, age, eligible,
+        max_rows, bound, deadline, accepted, started_at, heartbeat_at, ended_at, exit_reason,
+        message, sqlstate, remaining
     )
     values (
         run,

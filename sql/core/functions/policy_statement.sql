@@ -2,8 +2,8 @@
 -- what goes, and what goes is asked again on the version of the row that goes.
 --
 -- ONLY keeps out of tables that inherit; partitions come one by one, as leaf. scope narrows the
--- rows down to a range of blocks or of values; key is the column that such values are of. An archive
--- is told the step that its rows come from.
+-- rows down to a range of blocks or of values; key is the column that such values are of. What is
+-- archived is told the step.
 
 create or replace function maintenance.policy_statement(
     policy maintenance.policy,

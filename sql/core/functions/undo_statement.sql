@@ -18,7 +18,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $function$
     select format(
-        'with back as (delete from only %1$s as target where target.ctid = any ($2) returning %2$s),'
+        'with back as ('
+        'delete from only %1$s as target where target.ctid = any ($2) returning %2$s),'
         ' put as (insert into %3$s as target (%4$s) overriding system value select %4$s from back'
         ' returning target.tableoid::regclass as part, target.ctid as place, %5$s)'
         ' select jsonb_build_object(''taken'', (select count(*) from back),'

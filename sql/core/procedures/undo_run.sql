@@ -89,8 +89,9 @@ begin
         end if;
 
         if v_step.exit_reason not in ('exhausted', 'nothing_to_do') then
-            v_problems := v_problems
-                || format('policy %s: %s: %s', v_planned.policy, v_step.exit_reason, v_step.message);
+            v_problems := v_problems || format(
+                'policy %s: %s: %s', v_planned.policy, v_step.exit_reason, v_step.message
+            );
         end if;
 
         exit when v_step.exit_reason = 'stopped';
