@@ -168,7 +168,8 @@ class Driver:
         end.wait(self.plan.delay)
         try:
             while not end.is_set():
-                with self._connect("driver") as session:
+                # its session may be lost at any time
+                with suppress(psycopg.OperationalError), self._connect("driver") as session:
                     execute(session, f"set default_transaction_isolation = '{self.plan.level}'")
                     while not end.is_set() and not session.closed:
                         self._drive(session)

@@ -36,16 +36,17 @@ OTHERS = [
     "vacuum", "checkpoint",
 ]  # fmt: skip
 ANY_SESSION = "application_name <> 'campaign'"
+IN_A_BATCH = "state = 'active' and query ~ 'maintenance.(drive_batches|run_|purge_batch)'"
 CUES = {
-    "runner": "application_name like 'runner run%'",
-    "driver": "application_name = 'driver' or application_name like 'runner run%'",
+    "runner": f"application_name like 'runner run%' and {IN_A_BATCH}",
+    "driver": f"application_name <> 'campaign' and {IN_A_BATCH}",
     "any": ANY_SESSION,
 }
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong, so many seconds after a session of some kind was seen."""
+    """What goes wrong, so many seconds after a session was seen that is in the middle of it."""
 
     kind: str
     cue: str
@@ -65,7 +66,7 @@ def draw_faults(random: Random) -> tuple[Fault, ...]:
     return tuple(
         Fault(
             kind, "runner" if "runner" in kind else random.choice(cues),
-            random.choice([0, 0.02, 0.05, 0.15, 0.3]) * random.random(), random.getrandbits(32),
+            random.choice([0, 0.01, 0.03, 0.2]) * random.random(), random.getrandbits(32),
         )
         for kind in kinds
     )  # fmt: skip

@@ -20,14 +20,19 @@ class Change:
     old: str
     new: str
 
-    def make(self, db: Connection) -> None:
-        """Make the mistake in a database."""
-        definition = scalar(
+
+def make(db: Connection, mistake: str) -> None:
+    """Make a mistake in a database."""
+    changed: dict[str, str] = {}
+    for change in MUTATIONS[mistake]:
+        text = changed.get(change.routine) or scalar(
             db, "select pg_get_functiondef(oid) from pg_proc where proname = %s"
-                " and pronamespace = 'maintenance'::regnamespace", self.routine,
+                " and pronamespace = 'maintenance'::regnamespace", change.routine,
         )  # fmt: skip
-        assert definition.count(self.old) == 1, f"{self.routine} does not say once: {self.old}"
-        execute(db, definition.replace(self.old, self.new))
+        assert text.count(change.old) == 1, f"{change.routine} does not say once: {change.old}"
+        changed[change.routine] = text.replace(change.old, change.new)
+    for text in changed.values():
+        execute(db, text)
 
 
 REMOVED = "'with removed as (%s returning %s), '"
@@ -65,13 +70,14 @@ MUTATIONS: dict[str, tuple[Change, ...]] = {
             "policy_statement",
             "        return 'delete from ' || v_only || ' ' || v_where;",
             """
-        select string_agg(format('target.%I', key.name), ', ')
-        into v_columns
-        from unnest(maintenance.primary_key_of(policy.relation)) as key (name);
-
-        if v_columns is not null then
-            return 'delete from ' || v_only || ' where (' || v_columns || ') in (select '
-                || v_columns || ' from ' || v_only || ' ' || v_where || ')';
+        if maintenance.primary_key_of(policy.relation) is not null then
+            return (
+                select format(
+                    'delete from %1$s where (%2$s) in (select %2$s from %1$s %3$s)',
+                    v_only, string_agg(format('target.%I', key.name), ', '), v_where
+                )
+                from unnest(maintenance.primary_key_of(policy.relation)) as key (name)
+            );
         end if;
 
         return 'delete from ' || v_only || ' ' || v_where;""",

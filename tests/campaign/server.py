@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Protocol
@@ -23,7 +23,6 @@ import psycopg
 
 from runner import programs
 from runner.embedded import Server
-from runner.errors import RunnerError
 from runner.migrate import migrate
 from tests.conftest import settle
 from tests.statements import execute
@@ -181,9 +180,9 @@ class Scratch:
         self.folder = Path(tempfile.mkdtemp(prefix="pgm-campaign-"))
         self.folder.chmod(0o755)  # the server of root runs as another user, which has to get there
         self.disk = a_disk(self.folder, disk)
+        # Not a throwaway one: what it has committed has to be there after a crash.
+        self.server = Server(self.folder / "server")
         try:
-            # Not a throwaway one: what it has committed has to be there after a crash.
-            self.server = Server(self.folder / "server")
             self.server.start()
             with psycopg.connect(self.server.url(), autocommit=True) as admin:
                 execute(admin, f"create database {TEMPLATE} template template0")
@@ -195,12 +194,12 @@ class Scratch:
             raise
 
     def remove(self) -> None:
-        """Stop the server and take everything away."""
-        self.disk.free()
-        with suppress(RunnerError):
-            self.server.stop()
-        self.disk.remove()
-        shutil.rmtree(self.server.socket_folder, ignore_errors=True)
+        """Stop the server and take everything away, each of it whatever becomes of the rest."""
+        with ExitStack() as steps:
+            steps.callback(self.disk.remove)
+            steps.callback(shutil.rmtree, self.server.socket_folder, ignore_errors=True)
+            steps.callback(self.server.stop)
+            steps.callback(self.disk.free)
 
     def create_database(self, name: str) -> None:
         """Make a database from the template, to be tended."""

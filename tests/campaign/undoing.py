@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from runner import api
 from tests.campaign.schema import literal, name
 from tests.campaign.verdict import look
 from tests.statements import column, execute, rows
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 def undo(
     db: Connection,
     connect: Callable[[str], Connection],
+    url: str,
     table: Table,
     policies: tuple[Policy, ...],
     seed: int,
@@ -56,7 +58,10 @@ def undo(
     call = f"call maintenance.undo_run({run}, {literal(policy.name)}"
     for _ in range(random.choice([0, 0, 1, 2])):
         _cut_off(connect, f"{call}, batch_size => {random.choice([1, 5, 50])})", random)
-    refused = _carry_out(db, f"{call})")
+    if random.random() < 0.4:
+        refused = _command(url, run, policy.name)
+    else:
+        refused = _carry_out(db, f"{call})")
     after = look(db, table, policies, [], audited=False)
     wrong = [f"undoing run {run}: {one}" for one in _compare(before, after, theirs, policies)]
     listed = column(
@@ -102,6 +107,17 @@ def _carry_out(db: Connection, statement: str) -> str | None:
         if "nothing of it is in its archive any more" not in str(refusal.diag.message_detail):
             raise
     return None
+
+
+def _command(url: str, run: int, policy: str) -> str | None:
+    """Do so as the command does."""
+    try:
+        undone = api.undo(url, run, policy=policy)
+    except api.RunnerError as refusal:
+        if "nothing of it is in its archive any more" not in f"{refusal.message} {refusal.detail}":
+            raise
+        return None
+    return next((step.message for step in undone.steps if step.left_over), None)
 
 
 def _compare(
