@@ -29,6 +29,7 @@ from pytest_postgresql.executors import NoopExecutor
 
 from runner.embedded import Server
 from runner.migrate import migrate
+from tests.campaign.seeds import ROUNDS, SEED
 
 FOLDER = "RUNNER_TEST_FOLDER"
 TEMPLATE = "pgm_template"
@@ -60,6 +61,13 @@ def pytest_configure(config: pytest.Config) -> None:
     folder.chmod(0o755)  # the server of root runs as another user, which has to get there
     os.environ[FOLDER] = str(folder)
     config.add_cleanup(lambda: _remove(folder))
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say which rounds the campaign is going to play."""
+    if config.option.markexpr != "slow":
+        return None
+    return f"campaign: seeds {SEED} to {SEED + ROUNDS - 1} (CAMPAIGN_SEED, CAMPAIGN_ROUNDS)"
 
 
 def _remove(folder: Path) -> None:

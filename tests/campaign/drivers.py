@@ -33,6 +33,22 @@ INTERRUPTED = 130
 """Exit status of a program that was interrupted."""
 
 
+ACCIDENTS = (
+    "08", "40001", "40P01", "53100", "55P03", "57014", "57P01", "57P02", "57P03",
+)  # fmt: skip
+"""Errors that a step may end with: lost, in conflict, out of room or patience, cancelled."""
+LOST = ("the connection was lost", "the load cannot be read")
+
+
+def is_accident(code: str | None, said: str) -> bool:
+    """Tell whether a step may end with an error, as things went in its round."""
+    return (
+        (code is not None and code.startswith(ACCIDENTS))
+        or said.startswith(LOST)
+        or "File too large" in said
+    )
+
+
 def is_defect(code: str | None, said: str) -> bool:
     """Tell whether an error would be a mistake in the package; a file at its limit is none."""
     return (code or "").startswith(DEFECTS) and "File too large" not in said

@@ -54,15 +54,16 @@ class Fault:
     seed: int
 
 
-def draw_faults(random: Random) -> tuple[Fault, ...]:
+def draw_faults(random: Random, *, has_commands: bool) -> tuple[Fault, ...]:
     """Draw the faults of a round: none sometimes, and at most one that takes the server down."""
+    sessions = [kind for kind in SESSIONS if has_commands or "runner" not in kind]
     kinds = [
-        random.choice(random.choice([SESSIONS, SESSIONS, OTHERS]))
+        random.choice(random.choice([sessions, sessions, OTHERS]))
         for _ in range(random.choice([0, 1, 2, 3, 4]))
     ]
     if random.random() < 0.4:
         kinds.insert(random.randint(0, len(kinds)), random.choice(SERVER))
-    cues = ["runner", "runner", "driver", "any"]
+    cues = ["runner", "runner", "driver", "any"] if has_commands else ["driver", "any"]
     return tuple(
         Fault(
             kind, "runner" if "runner" in kind else random.choice(cues),
@@ -108,7 +109,13 @@ class Troublemaker:
 
     def _wait_for(self, fault: Fault) -> None:
         with suppress(psycopg.OperationalError), self._connect("campaign") as observer:
-            until(lambda: self._sessions(observer, CUES[fault.cue]), 0.8)
+            until(
+                lambda: (
+                    self._sessions(observer, CUES[fault.cue])
+                    or (fault.cue == "runner" and all(one.is_done for one in self._commands))
+                ),
+                1.5 if fault.cue == "runner" else 0.5,
+            )
         sleep(fault.delay)
 
     def _sessions(self, observer: Connection, which: str) -> list[int]:

@@ -38,6 +38,7 @@ def make(db: Connection, mistake: str) -> None:
 REMOVED = "'with removed as (%s returning %s), '"
 KEPT = "'kept as (insert into %s (%s%s) select %s%s from removed returning 1) '"
 PROOF = "'''proof'', (select count(*) from kept))'"
+NAMES = "string_agg(format('%I', attribute.attname), ', '"
 DELETION = "        deletion,\n"
 SELECTION = "        regexp_replace(deletion, '^delete ', ''),\n"
 IN_TWO = """
@@ -96,12 +97,16 @@ MUTATIONS: dict[str, tuple[Change, ...]] = {
         Change("archiving_statement", KEPT, KEPT.replace("removed", "removed offset 1")),
         Change("archiving_statement", PROOF, PROOF.replace("kept", "removed")),
     ),
-    "columns are archived by their places": (
-        Change("archiving_statement", REMOVED, "'with removed as (%1$s returning %2$s), '"),
+    "columns of one type change places in the archive": (
         Change(
             "archiving_statement",
-            KEPT,
-            "'kept as (insert into %3$s select %6$s%7$s from removed returning 1) '",
+            f"archive,\n        {NAMES} order by attribute.attnum)",
+            f"archive,\n        {NAMES} order by attribute.atttypid, attribute.attnum)",
+        ),
+        Change(
+            "archiving_statement",
+            f"else '' end,\n        {NAMES} order by attribute.attnum)",
+            f"else '' end,\n        {NAMES} order by attribute.atttypid, attribute.attnum desc)",
         ),
     ),
     "rows are archived in one transaction and deleted in the next": (

@@ -135,7 +135,7 @@ def draw_plan(seed: int) -> Plan:
         level=random.choice([None, None, None, *LEVELS[1:]]),
         commands=commands,
         sessions=draw_sessions(random, names, is_alone=not commands),
-        faults=draw_faults(random),
+        faults=draw_faults(random, has_commands=bool(commands)),
         by_command=random.random() < 0.3,
         is_foreign=random.random() < 0.4,
         undoes=random.random() < 0.6,

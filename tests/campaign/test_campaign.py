@@ -18,6 +18,7 @@ from tests.campaign.faults import OTHERS, SERVER, SESSIONS, Fault
 from tests.campaign.mutations import MUTATIONS, make
 from tests.campaign.rounds import Plan, Round, Violation, draw_plan, play
 from tests.campaign.schema import PAYLOADS, TIMES
+from tests.campaign.seeds import CHUNK, CHUNKS, SEED, TIMES_EACH
 from tests.campaign.server import TEMPLATE, Limited, Scratch
 from tests.campaign.workload import LEVELS
 from tests.statements import execute
@@ -25,14 +26,6 @@ from tests.statements import execute
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-SEED = int(os.environ.get("CAMPAIGN_SEED", "1"))
-ROUNDS = int(os.environ.get("CAMPAIGN_ROUNDS", "520"))
-TIMES_EACH = int(os.environ.get("CAMPAIGN_TIMES", "1"))
-CHUNK = 26
-"""Rounds of one test, on a server of its own."""
-CHUNKS = [
-    range(first, min(first + CHUNK, SEED + ROUNDS)) for first in range(SEED, SEED + ROUNDS, CHUNK)
-]
 ENOUGH = 60
 """Rounds in which a mistake has to be found."""
 

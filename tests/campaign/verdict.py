@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.campaign.drivers import is_defect
+from tests.campaign.drivers import is_accident
 from tests.campaign.schema import name
 from tests.campaign.workload import LEEWAY, Model, Version
 from tests.conftest import scalar
@@ -236,7 +236,7 @@ def judge_log(
     for code, message in rows(
         db, "select sqlstate, message from maintenance.run_step where exit_reason = 'error'"
     ):
-        if is_defect(code, message):
+        if not is_accident(code, message):
             wrong.append(f"a step ended with {code}: {message}")
     return wrong
 
