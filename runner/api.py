@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runner.access import Grants, RoleAccess, TableOwner, grant, grants, revoke
+    from runner.archive_files import Compression, Damaged, VerifiedFile
+    from runner.archives import Archive, ArchiveFile, Archives, list_archives
     from runner.backup import Backup
     from runner.brake import Signal
     from runner.control import Entry, history, pause, resume, stop
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from runner.doctor import Diagnosis, Finding, diagnose
     from runner.embedded import Server
     from runner.errors import Exit, RunnerError
+    from runner.exports import Exported, ExportedFile, PlannedExport, export_archive, plan_export
     from runner.identity import Adoption, Identity, adopt_clone, identify
+    from runner.imports import Imported, ImportedFile, import_files, verify_files
     from runner.leases import Lease, break_lease, leases
     from runner.locks import MIGRATION_LOCK, Stopped, Terms
     from runner.migrate import Done, Migrated, migrate
@@ -64,17 +68,26 @@ if TYPE_CHECKING:
 __all__ = [
     "MIGRATION_LOCK",
     "Adoption",
+    "Archive",
     "ArchiveChange",
+    "ArchiveFile",
+    "Archives",
     "Backup",
+    "Compression",
+    "Damaged",
     "DatabaseFacts",
     "Demo",
     "Diagnosis",
     "Done",
     "Entry",
     "Exit",
+    "Exported",
+    "ExportedFile",
     "Finding",
     "Grants",
     "Identity",
+    "Imported",
+    "ImportedFile",
     "Lease",
     "Loss",
     "Migrated",
@@ -83,6 +96,7 @@ __all__ = [
     "Plan",
     "Planned",
     "PlannedBranch",
+    "PlannedExport",
     "PlannedForeignKey",
     "PlannedStrategy",
     "Policy",
@@ -120,6 +134,7 @@ __all__ = [
     "Undone",
     "UndoneStep",
     "Vacuumed",
+    "VerifiedFile",
     "add_policy",
     "adopt_clone",
     "alter_policy",
@@ -129,17 +144,21 @@ __all__ = [
     "embedded_server",
     "enable_policy",
     "evolve_archive",
+    "export_archive",
     "grant",
     "grants",
     "history",
     "identify",
+    "import_files",
     "leases",
+    "list_archives",
     "list_policies",
     "listed",
     "load",
     "migrate",
     "pause",
     "plan",
+    "plan_export",
     "plan_policy",
     "plan_rollback",
     "plan_undo",
@@ -155,11 +174,14 @@ __all__ = [
     "status",
     "stop",
     "undo",
+    "verify_files",
     "worst",
 ]
 
 MODULES = {
     "access": ["Grants", "RoleAccess", "TableOwner", "grant", "grants", "revoke"],
+    "archive_files": ["Compression", "Damaged", "VerifiedFile"],
+    "archives": ["Archive", "ArchiveFile", "Archives", "list_archives"],
     "backup": ["Backup"],
     "brake": ["Signal"],
     "control": ["Entry", "history", "pause", "resume", "stop"],
@@ -167,7 +189,9 @@ MODULES = {
     "doctor": ["Diagnosis", "Finding", "diagnose"],
     "embedded": ["Server"],
     "errors": ["Exit", "RunnerError"],
+    "exports": ["Exported", "ExportedFile", "PlannedExport", "export_archive", "plan_export"],
     "identity": ["Adoption", "Identity", "adopt_clone", "identify"],
+    "imports": ["Imported", "ImportedFile", "import_files", "verify_files"],
     "leases": ["Lease", "break_lease", "leases"],
     "locks": ["MIGRATION_LOCK", "Stopped", "Terms"],
     "migrate": ["Done", "Migrated", "migrate"],

@@ -12,6 +12,7 @@ import typer
 from runner import __version__
 from runner.commands import (
     access,
+    archive,
     config,
     demo,
     doctor,
@@ -48,6 +49,7 @@ app.command(short_help="Say what is wrong, and what helps.")(doctor.doctor)
 app.command("adopt-clone", short_help="Let policies run in a copy.")(doctor.adopt_clone)
 app.command(short_help="Open psql on the database.")(server.psql)
 app.add_typer(policy.policy, name="policy", short_help="List, register and change policies.")
+app.add_typer(archive.archive, name="archive", short_help="Move old rows into files, and back.")
 app.add_typer(lease.lease, name="lease", short_help="Show who tends what, or take it from them.")
 app.add_typer(access.grants, name="grants", short_help="Say who may run and watch housekeeping.")
 app.add_typer(server.db, name="db", short_help="Start, stop or reset the embedded server.")
@@ -78,6 +80,7 @@ def runner(
 
 
 policy.policy.callback(invoke_without_command=True)(_list)
+archive.archive.callback(invoke_without_command=True)(_list)
 lease.lease.callback(invoke_without_command=True)(_list)
 access.grants.callback(invoke_without_command=True)(_list)
 server.db.callback(invoke_without_command=True)(_list)

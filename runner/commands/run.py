@@ -478,6 +478,10 @@ def history(
         if entries:
             screen.table(_history(entries))
             for entry in entries:
+                if entry.restored:
+                    screen.say(
+                        f"run {entry.run} put {entry.restored:,} rows of run {entry.undoes} back"
+                    )
                 if entry.message:
                     screen.say(f"run {entry.run}, {entry.policy}: {entry.message}")
         else:

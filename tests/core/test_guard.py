@@ -305,8 +305,8 @@ def log(db: Connection, *ended: tuple[int, str, int, int | None, int | None]) ->
             db,
             "insert into maintenance.run_step (run, policy, operation, version, relation, action,"
             " moment, eligible, started_at, heartbeat_at, ended_at, removed, left_over,"
-            " exit_reason) select max(id), 'token', 'cleanup', 1, 'token', 'delete', at, %s, at, at,"
-            " at, %s, %s, %s"
+            " exit_reason) select max(id), 'token', 'cleanup', 1, 'token', 'delete', at, %s, at,"
+            " at, at, %s, %s, %s"
             " from maintenance.run, (select now() - %s * interval '1 h') as past (at) group by at",
             eligible,
             removed,

@@ -21,18 +21,8 @@ from tests.migrations.dumps import structure
 
 COMMANDS = [
     *("demo", "migrate", "rollback", "status", "show", "run", "history", "undo", "pause"),
-    *(
-        "resume",
-        "stats",
-        "doctor",
-        "adopt-clone",
-        "psql",
-        "policy",
-        "lease",
-        "grants",
-        "db",
-        "config",
-    ),
+    *("resume", "stats", "doctor", "adopt-clone", "psql", "policy", "archive", "lease"),
+    *("grants", "db", "config"),
 ]
 
 

@@ -20,11 +20,12 @@ as $function$
     from pg_catalog.pg_class as class
     where class.relnamespace = 'maintenance'::regnamespace
       and class.relname in (
-          'access', 'archive', 'backup_attestation', 'database_facts', 'endpoint', 'index_usage',
-          'insert_sweep', 'insert_sweep_status', 'lease', 'lease_status', 'missing_indexes',
-          'pause', 'policy', 'policy_change', 'policy_override', 'policy_status',
-          'required_index', 'run', 'run_history', 'run_step', 'table_facts', 'table_owners',
-          'table_sizes', 'token_growth', 'watched_token', 'xmin_horizon'
+          'access', 'archive', 'archive_file', 'archive_status', 'backup_attestation',
+          'database_facts', 'endpoint', 'index_usage', 'insert_sweep', 'insert_sweep_status',
+          'lease', 'lease_status', 'missing_indexes', 'pause', 'policy', 'policy_change',
+          'policy_override', 'policy_status', 'required_index', 'run', 'run_history', 'run_step',
+          'table_facts', 'table_owners', 'table_sizes', 'token_growth', 'watched_token',
+          'xmin_horizon'
       )
     union all
     select granted.access, 'routine', routine.oid, routine.oid::regprocedure::text, 'execute'
@@ -36,20 +37,24 @@ as $function$
                     'access_rights', 'assert_endpoint', 'count_tokens', 'describe_policy',
                     'diagnose', 'diagnose_identity', 'diagnose_indexes', 'diagnose_policies',
                     'diagnose_policy', 'diagnose_rights', 'diagnose_runs', 'diagnose_server',
-                    'diagnose_sweeps', 'executor_of', 'find_sweep_faults', 'find_sweep_risks',
-                    'forecast', 'identify', 'is_alive', 'is_intact', 'load_signals',
-                    'pause_reason', 'plan_policy', 'preview', 'removable'
+                    'diagnose_sweeps', 'executor_of', 'file_columns', 'find_sweep_faults',
+                    'find_sweep_risks', 'forecast', 'identify', 'is_alive', 'is_intact',
+                    'leaves_of', 'load_signals', 'oldest_archived', 'parts_of', 'pause_reason',
+                    'plan_policy', 'policy_archives', 'preview', 'removable'
                 ]
             ),
             (
                 'operator',
                 array[
                     'assert_outside_transaction', 'assert_undoable', 'attest_backup',
-                    'check_step', 'close_run', 'close_step', 'deadline_of_call', 'drive_batches',
-                    'drive_step', 'join_parts', 'next_transaction', 'open_run', 'open_step',
-                    'open_undo', 'pause_runs', 'plan_undo', 'policies_of', 'purge_batch',
-                    'resume_runs', 'run_batch', 'run_operations', 'run_policy', 'split_step',
-                    'stop_run', 'undo_batch', 'undo_run', 'vacuum_command'
+                    'begin_archive_export', 'check_step', 'close_run', 'close_step',
+                    'deadline_of_call', 'drive_batches', 'drive_step', 'join_parts',
+                    'next_transaction', 'open_run', 'open_step', 'open_undo', 'pause_runs',
+                    'plan_archive_export', 'plan_undo', 'policies_of', 'purge_batch',
+                    'record_archive_file', 'resume_runs', 'return_archived', 'run_batch',
+                    'run_operations', 'run_policy', 'split_step', 'stage_archive_file',
+                    'stop_run', 'take_archived', 'undo_batch', 'undo_run', 'unrecorded_files',
+                    'vacuum_command'
                 ]
             )
     ) as granted (access, names)
