@@ -71,7 +71,10 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def _remove(folder: Path) -> None:
+    from tests.campaign.server import remove_leftovers  # which needs this module
+
     del os.environ[FOLDER]
+    remove_leftovers(folder)
     if url := os.environ.get("RUNNER_TEST_URL"):
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute(f"drop database if exists {TEMPLATE}")

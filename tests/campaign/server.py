@@ -23,6 +23,7 @@ import psycopg
 
 from runner import programs
 from runner.embedded import Server
+from runner.errors import RunnerError
 from runner.migrate import migrate
 from tests.conftest import settle
 from tests.statements import execute
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 TEMPLATE = "campaign_template"
 OWNER = "campaign_owner"
 """A role that owns tables, and has no other rights but to make them."""
+PREFIX = "campaign-"
 SIZE = 640
 """Megabytes of the disk: the programs, the WAL and two databases."""
 LARGEST_FILE = 65536
@@ -172,12 +174,21 @@ def a_disk(folder: Path, kind: str | None) -> Disk:
     return Limited(folder)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Take away what is left of the servers below a folder: those of a worker that was killed."""
+    for left in folder.glob(f"{PREFIX}*"):
+        with suppress(RunnerError):
+            Server(left / "server").stop()
+        if left.is_mount():
+            subprocess.run([_program("umount"), "--lazy", left], check=True)
+
+
 class Scratch:
     """The server, with a migrated template to make databases from."""
 
-    def __init__(self, disk: str | None = None) -> None:
-        """Start it on a disk: mount, limit, or (None) the first of them that works."""
-        self.folder = Path(tempfile.mkdtemp(prefix="pgm-campaign-"))
+    def __init__(self, folder: Path, disk: str | None = None) -> None:
+        """Start it below a folder, on a disk: mount, limit, or (None) whichever works."""
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
         self.folder.chmod(0o755)  # the server of root runs as another user, which has to get there
         self.disk = a_disk(self.folder, disk)
         # Not a throwaway one: what it has committed has to be there after a crash.

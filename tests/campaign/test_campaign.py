@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ from tests.campaign.schema import PAYLOADS, TIMES
 from tests.campaign.seeds import CHUNK, CHUNKS, SEED, TIMES_EACH
 from tests.campaign.server import TEMPLATE, Limited, Scratch
 from tests.campaign.workload import LEVELS
+from tests.conftest import FOLDER
 from tests.statements import execute
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ ENOUGH = 60
 @pytest.fixture
 def scratch() -> Generator[Scratch]:
     """A server that may be killed."""
-    server = Scratch(os.environ.get("CAMPAIGN_DISK"))
+    server = Scratch(Path(os.environ[FOLDER]), os.environ.get("CAMPAIGN_DISK"))
     yield server
     server.remove()
 
@@ -119,7 +121,7 @@ def short(seed: int, *kinds: str) -> Plan:
     [(None, ("cut", "kill backend", "disk full")), ("limit", ("kill runner", "disk full"))],
 )
 def test_a_round_with_faults(disk: str | None, kinds: tuple[str, ...]) -> None:
-    server = Scratch(disk)
+    server = Scratch(Path(os.environ[FOLDER]), disk)
     try:
         played = Round(server, short(3, *kinds), longest=1.2)
         played.play()
