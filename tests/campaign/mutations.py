@@ -69,19 +69,22 @@ MUTATIONS: dict[str, tuple[Change, ...]] = {
         # by its key, as of the snapshot: the condition is not asked again on the newer version
         Change(
             "policy_statement",
-            "        return 'delete from ' || v_only || ' ' || v_where;",
+            "'where ' || concat_ws(' and ', '(' || scope || ')', v_eligible);",
             """
-        if maintenance.primary_key_of(policy.relation) is not null then
-            return (
+        coalesce(
+            (
                 select format(
-                    'delete from %1$s where (%2$s) in (select %2$s from %1$s %3$s)',
-                    v_only, string_agg(format('target.%I', key.name), ', '), v_where
+                    'where (%1$s) in (select %1$s from %2$s where %3$s)',
+                    string_agg(format('target.%I', key.name), ', '),
+                    v_only,
+                    concat_ws(' and ', '(' || scope || ')', v_eligible)
                 )
                 from unnest(maintenance.primary_key_of(policy.relation)) as key (name)
-            );
-        end if;
-
-        return 'delete from ' || v_only || ' ' || v_where;""",
+                where kind = 'remove'
+                having count(*) > 0
+            ),
+            'where ' || concat_ws(' and ', '(' || scope || ')', v_eligible)
+        );""",
         ),
     ),
     "rows are archived and stay": (

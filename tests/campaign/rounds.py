@@ -203,6 +203,8 @@ class Round:
                 self.ended = dict(rows(db, ENDED))
             return wrong
         finally:
+            for writer in self._writers:
+                writer.leave()
             self._scratch.mend()
             self._scratch.drop_database(self._database)
 

@@ -28,7 +28,7 @@ from tests.statements import execute
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-ENOUGH = 60
+ENOUGH = 120
 """Rounds in which a mistake has to be found."""
 
 

@@ -11,6 +11,7 @@ import os
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 from threading import Lock
 from time import monotonic, sleep, time
@@ -299,6 +300,10 @@ class Writer:
             if self._session is not None:
                 self._session.close()
 
+    def leave(self) -> None:
+        """End its session, whatever that was doing."""
+        self._end_session()
+
     def end(self) -> None:
         """Learn how the last transaction ended, and leave."""
         self.settle()
@@ -397,17 +402,17 @@ class Writer:
         """Do one thing; sofar is what the transaction has done, and done is where it is noted."""
         table = self.say.table
         random = self.random
-        tag = self._one_of_mine(sofar)
         action = random.choices(
             [
-                "insert", "chaff", "extend", "expire", "rewrite", "delete", "lock", "hold", "move",
-                "bear",
+                "insert", "chaff", "extend", "rescue", "expire", "rewrite", "delete", "lock",
+                "hold", "move", "bear",
             ],
             [
-                30, 5, 14, 10, 10, 6, 9, 5 if table.hold else 0, 6 if table.part else 0,
+                30, 5, 10, 12, 10, 10, 6, 9, 5 if table.hold else 0, 6 if table.part else 0,
                 12 if table.children else 0,
             ],
         )[0]  # fmt: skip
+        tag = self._one_that_is_due(sofar) if action == "rescue" else self._one_of_mine(sofar)
         if tag is None or action in ("insert", "chaff"):
             self._insert(session, sofar, done, 25 if action == "chaff" else random.randint(1, 3))
         elif action == "lock":
@@ -425,10 +430,12 @@ class Writer:
         else:
             changes = self._changes(action)
             self._expect_there(session, self.say.update(tag, changes), tag, sofar, done)
+            if action == "rescue":  # while a batch may be waiting for it
+                sleep(random.choice([0, 0.003, 0.01]))
 
     def _changes(self, action: str) -> dict[str, str]:
         table = self.say.table
-        if action == "extend":
+        if action in ("extend", "rescue"):
             return self.say.times(self.random, "live")
         if action == "expire":
             return self.say.times(self.random, self.random.choice(["dead", "soon", "any"]))
@@ -453,6 +460,19 @@ class Writer:
         if self.random.random() < 0.75:
             there = [(tag, row) for tag, row in there if min(row.due) > now] or there
         return self.random.choice(there)[0] if there else None
+
+    def _one_that_is_due(self, sofar: Model) -> str | None:
+        """Choose a row that may go at this very moment: one of those that were written last."""
+        now = time()
+        known = self.model.rows | sofar.rows
+        gone = self.model.gone | sofar.gone
+        due = (
+            tag
+            for tag, row in reversed(known.items())
+            if row is not None and min(row.due) <= now and tag not in gone
+        )
+        found = list(islice(due, 20))
+        return self.random.choice(found) if found else None
 
     def _insert(self, session: Connection, sofar: Model, done: Model, count: int) -> None:
         tags = [f"{self.title}-{self._made + number}" for number in range(count)]
