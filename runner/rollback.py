@@ -156,7 +156,7 @@ def _to_undo(state: State, steps: int | None, to: str | None) -> list[Script]:
 
 
 def _losses(connection: Connection, undone: list[Script]) -> list[Loss]:
-    """Count what is in the application's tables and columns that the scripts drop.
+    """Count what is in the tables and columns of applications, and in archives, that would go.
 
     Tables of schema maintenance hold what the scripts put there, and are not counted.
     """
@@ -177,6 +177,13 @@ def _losses(connection: Connection, undone: list[Script]) -> list[Loss]:
         rows = row[0] if row else 0
         if rows:
             losses.append(Loss(one.table + (f".{one.column}" if one.column else ""), rows))
+    if any(gone.drops_archives for gone in undone):
+        losses.extend(
+            Loss(archive, rows)
+            for archive, rows in connection.execute(
+                "select archive::text, held from maintenance.archived_rows() where held > 0"
+            )
+        )
     return losses
 
 
@@ -188,6 +195,8 @@ def _undo(connection: Connection, url: str, one: Script, terms: Terms, is_covere
     def work() -> None:
         if not is_covered:
             _refuse_losses(connection, one)
+        elif one.drops_archives:
+            connection.execute("select set_config('maintenance.drop_archives', 'on', true)")
         ledger = Ledger(connection)
         ledger.unbook(one)
         if is_last:

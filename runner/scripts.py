@@ -31,6 +31,7 @@ CREATE = re.compile(
     re.MULTILINE,
 )
 DROP_TABLE = re.compile(r"^drop table (?P<table>[\w.]+);", re.MULTILINE)
+DROP_ARCHIVES = "select maintenance.drop_archives();"
 DROP_COLUMN = re.compile(
     r"^alter table (?P<table>[\w.]+) drop column (?P<column>\w+);", re.MULTILINE
 )
@@ -112,6 +113,11 @@ class Script:
             for found in DROP_COLUMN.finditer(self.rollback_sql)
         ]
         return tables + columns
+
+    @property
+    def drops_archives(self) -> bool:
+        """Whether the rollback drops the archives that policies moved rows into."""
+        return DROP_ARCHIVES in self.rollback_sql
 
 
 def chains() -> list[str]:

@@ -37,6 +37,8 @@ class UndoStep:
     action: str
     removed: int
     """Rows that the run took away."""
+    dependents: int
+    """Rows of dependents that went with them."""
     waiting: int
     """Rows that are in archives still."""
     verdict: str

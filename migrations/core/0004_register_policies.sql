@@ -351,7 +351,10 @@ comment on column maintenance.pause.paused_at is 'When.';
 \ir ../../sql/core/functions/enable_policy.sql
 \ir ../../sql/core/functions/remove_policy.sql
 \ir ../../sql/core/functions/column_definitions.sql
+\ir ../../sql/core/functions/archive_name.sql
 \ir ../../sql/core/functions/create_archive.sql
 \ir ../../sql/core/functions/run_with_patience.sql
 \ir ../../sql/core/functions/evolve_archive.sql
+\ir ../../sql/core/functions/archived_rows.sql
+\ir ../../sql/core/functions/drop_archives.sql
 \ir ../../sql/core/functions/attest_backup.sql

@@ -143,6 +143,7 @@ comment on column maintenance.run_step.message is 'The error, or more on the rea
 \ir ../../sql/core/functions/name_holders.sql
 \ir ../../sql/core/functions/hasten_constraints.sql
 \ir ../../sql/core/functions/remove_batch.sql
+\ir ../../sql/core/functions/assert_read_committed.sql
 \ir ../../sql/core/functions/assert_may_run.sql
 \ir ../../sql/core/functions/purge_batch.sql
 \ir ../../sql/core/functions/key_edges.sql

@@ -1,11 +1,16 @@
 -- Removes the policies, with what users changed about them, and the functions that acted for them.
+-- Archives that create_archive made go as well, unless they hold rows: see drop_archives.
 
+select maintenance.drop_archives();
 select maintenance.remove_policy(policy.name, policy.chain) from maintenance.policy;
 
 drop function maintenance.attest_backup(text, text, timestamptz);
+drop function maintenance.drop_archives();
+drop function maintenance.archived_rows();
 drop function maintenance.evolve_archive(text);
 drop function maintenance.run_with_patience(regclass, text);
 drop function maintenance.create_archive(regclass, text);
+drop function maintenance.archive_name(name);
 drop function maintenance.column_definitions(regclass);
 drop function maintenance.remove_policy(text, text);
 drop function maintenance.enable_policy(text, boolean);

@@ -40,6 +40,7 @@ drop function maintenance.join_parts(jsonb);
 drop function maintenance.key_edges(maintenance.policy, regclass, text[], integer);
 drop function maintenance.purge_batch(text, timestamptz, jsonb, integer);
 drop function maintenance.assert_may_run(maintenance.policy, timestamptz);
+drop function maintenance.assert_read_committed();
 drop function maintenance.remove_batch(
     maintenance.policy, timestamptz, jsonb, bigint, interval, bigint
 );
@@ -57,7 +58,7 @@ drop function maintenance.dependent_statement(jsonb, regclass, bigint);
 drop function maintenance.proved_rows(
     maintenance.policy, regclass, text[], text, integer, bigint, text, jsonb
 );
-drop function maintenance.prove_archived(regclass, regclass, jsonb);
+drop function maintenance.prove_archived(regclass, regclass, boolean, jsonb);
 drop function maintenance.range_scope(maintenance.policy, integer, text, text);
 drop function maintenance.choose_strategy(maintenance.policy, regclass, text[]);
 drop function maintenance.count_eligible(maintenance.policy, text[], bigint);

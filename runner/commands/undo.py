@@ -98,7 +98,7 @@ def undo(
 
 
 def _show_plan(screen: Screen, plan: UndoPlan) -> None:
-    numbers = ("removed", "can come back")
+    numbers = ("removed", "dependents", "can come back")
     table = new_table("policy", "table", "action", *numbers, "remark", numbers=numbers)
     for step in plan.steps:
         table.add_row(
@@ -106,6 +106,7 @@ def _show_plan(screen: Screen, plan: UndoPlan) -> None:
             step.relation,
             step.action,
             f"{step.removed:,}",
+            f"{step.dependents:,}",
             f"{step.waiting:,}",
             step.reason or "",
         )

@@ -14,8 +14,11 @@ import psycopg
 import pytest
 
 from runner import api
-from runner.clients import find
+from runner.clients import command, find
 from runner.errors import Exit
+from runner.locks import Terms
+from runner.rollback import rollback
+from runner.scripts import script
 from tests.conftest import run
 from tests.migrations.dumps import everything, structure
 
@@ -202,3 +205,121 @@ def test_an_object_that_depends_on_ours_stops_the_rollback_and_is_named(shop: st
     assert "CASCADE" not in done.stderr
     applied = [one.id for one in api.status(shop).scripts if one.status == "applied"]
     assert applied[-1] == "matcha/0005_refresh_tokens", "what could be undone was, and is recorded"
+
+
+# Archives
+
+
+@pytest.fixture
+def kept(empty: str) -> str:
+    """The URL of a database with an archive of ours that holds three rows, and a user's own."""
+    api.migrate(empty, applications=["none"])
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute("create table log (id integer primary key, at timestamptz)")
+        connection.execute("create table own (like log)")
+        connection.execute("select maintenance.create_archive('log')")
+        for policy, archive in (("ours", "log_archive"), ("theirs", "own")):
+            connection.execute(
+                "select maintenance.register_policy(%s, 'log', jsonb_build_object("
+                "'column', 'at', 'action', 'archive', 'archive_table', 'public.' || %s::text))",
+                (policy, archive),
+            )
+            connection.execute(
+                "insert into log select n, now() - interval '1 d' from generate_series(1, 3) n"
+            )
+            connection.execute("call maintenance.run_policy(%s)", (policy,))
+    return empty
+
+
+def tables(url: str) -> list[str]:
+    """Return the tables of the application, those with rows."""
+    with psycopg.connect(url) as connection:
+        return [
+            name
+            for (name,) in connection.execute(
+                "select relname from pg_class where relnamespace = 'public'::regnamespace"
+                " and relkind = 'r' order by relname"
+            )
+        ]
+
+
+def test_archives_that_would_go_are_named_dumped_and_dropped_once_that_is_confirmed(
+    kept: str, tmp_path: Path, empty_copy: str
+) -> None:
+    plan = api.plan_rollback(kept, everything=True)
+    assert {loss.what: loss.rows for loss in plan.losses} == {"public.log_archive": 3}
+    environ = folder_setting(tmp_path)
+    refused = run("rollback", "--all", url=kept, environ=environ)
+    assert refused.returncode == Exit.REFUSED
+    assert "would lose 3 rows of public.log_archive" in refused.stderr
+    assert tables(kept) == ["log", "log_archive", "own"]
+
+    done = run("rollback", "--all", "--yes", url=kept, environ=environ)
+    assert done.returncode == Exit.DONE, done.stderr
+    assert tables(kept) == ["log", "own"]
+    [dump] = (tmp_path / "backups").iterdir()
+    with psycopg.connect(empty_copy) as connection:
+        version = connection.info.server_version
+    subprocess.run(
+        [find("pg_restore", server_version=version), "--dbname", empty_copy, dump], check=True
+    )
+    with psycopg.connect(empty_copy) as connection:
+        assert connection.execute("select count(*) from log_archive").fetchone() == (3,)
+
+
+def test_archives_go_without_a_dump_when_that_was_declined(kept: str, tmp_path: Path) -> None:
+    environ = folder_setting(tmp_path)
+    done = run("rollback", "--all", "--yes", "--no-backup", url=kept, environ=environ)
+    assert done.returncode == Exit.DONE, done.stderr
+    assert tables(kept) == ["log", "own"]
+
+
+def test_a_rollback_that_leaves_the_policies_leaves_the_archives(kept: str) -> None:
+    plan = api.plan_rollback(kept, to="core/0004_register_policies")
+    assert plan.losses == []
+    api.rollback(kept, plan, backup_folder=None)
+    assert tables(kept) == ["log", "log_archive", "own"]
+
+
+def test_rows_that_are_archived_after_they_were_counted_stop_the_rollback(
+    kept: str, tmp_path: Path
+) -> None:
+    """Where nothing would be lost, no dump is taken; so nothing may be lost in the end."""
+    with psycopg.connect(kept, autocommit=True) as connection:
+        connection.execute("delete from log_archive")
+    plan = api.plan_rollback(kept, everything=True)
+    assert plan.losses == []
+    said: list[str] = []
+
+    def say(what: str) -> None:
+        said.append(what)
+        if "core/0005" in what:
+            with psycopg.connect(kept, autocommit=True) as connection:
+                connection.execute("insert into log_archive (id) values (1)")
+
+    with pytest.raises(api.RunnerError, match=r"public\.log_archive") as refusal:
+        rollback(kept, plan, backup_folder=tmp_path, terms=Terms(say=say))
+    assert refusal.value.code == Exit.REFUSED
+    assert "log_archive" in tables(kept)
+
+
+def test_psql_refuses_to_drop_what_is_archived_unless_it_is_told_to(kept: str) -> None:
+    plan = api.plan_rollback(kept, to="core/0004_register_policies")
+    api.rollback(kept, plan, backup_folder=None)
+    words, environ = command(find("psql"), kept, *["-Xq", "-1", "-v", "ON_ERROR_STOP=1", "-f", "-"])
+    before = everything(kept)
+    text = script("core/0004_register_policies").rollback_sql
+    refused = subprocess.run(
+        words, env=environ, input=text, text=True, capture_output=True, check=False
+    )
+    assert refused.returncode != 0
+    assert "archive public.log_archive holds 3 rows, and would be dropped" in refused.stderr
+    assert "HINT:  Move them, or take a dump; then set maintenance.drop_archives to on" in (
+        refused.stderr
+    )
+    assert everything(kept) == before
+    subprocess.run(
+        words, env=environ, input=f"set maintenance.drop_archives = 'on';\n{text}", text=True,
+        capture_output=True, check=True,
+    )  # fmt: skip
+    assert tables(kept) == ["log", "own"]

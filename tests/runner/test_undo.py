@@ -124,7 +124,7 @@ def test_conflicts_are_listed_and_nothing_is_overwritten(url: str, db: Connectio
     code, out, err = told(url, "undo", str(number), "--yes")
     assert code == Exit.FAILED
     assert 'public.token: id = 3: duplicate key value violates unique constraint "token_' in out
-    assert "error: token: incomplete: 1 row stays in the archive: duplicate key" in err
+    assert "error: token: incomplete: 1 rows stay in the archive: duplicate key" in err
     assert rows(db, "select name from token where id = 3") == [("new",)]
     assert (count(db), column(db, "select id from token_archive")) == (25, [3])
 

@@ -40,7 +40,7 @@ as $function$
                     'diagnose_sweeps', 'executor_of', 'file_columns', 'find_sweep_faults',
                     'find_sweep_risks', 'forecast', 'identify', 'is_alive', 'is_intact',
                     'leaves_of', 'load_signals', 'oldest_archived', 'parts_of', 'pause_reason',
-                    'plan_policy', 'policy_archives', 'preview', 'removable'
+                    'plan_policy', 'plan_undo', 'policy_archives', 'preview', 'removable'
                 ]
             ),
             (
@@ -50,11 +50,10 @@ as $function$
                     'begin_archive_export', 'check_step', 'close_run', 'close_step',
                     'deadline_of_call', 'drive_batches', 'drive_step', 'join_parts',
                     'next_transaction', 'open_run', 'open_step', 'open_undo', 'pause_runs',
-                    'plan_archive_export', 'plan_undo', 'policies_of', 'purge_batch',
-                    'record_archive_file', 'resume_runs', 'return_archived', 'run_batch',
-                    'run_operations', 'run_policy', 'split_step', 'stage_archive_file',
-                    'stop_run', 'take_archived', 'undo_batch', 'undo_run', 'unrecorded_files',
-                    'vacuum_command'
+                    'plan_archive_export', 'policies_of', 'purge_batch', 'record_archive_file',
+                    'resume_runs', 'return_archived', 'run_batch', 'run_operations', 'run_policy',
+                    'split_step', 'stage_archive_file', 'stop_run', 'take_archived', 'undo_batch',
+                    'undo_run', 'unrecorded_files', 'vacuum_command'
                 ]
             )
     ) as granted (access, names)

@@ -16,7 +16,10 @@ as $function$
             attribute.attname as name,
             (attribute.atttypid, attribute.atttypmod) as type,
             format_type(attribute.atttypid, attribute.atttypmod) as type_name,
-            attribute.attgenerated <> '' or attribute.attidentity = 'a' as is_computed
+            attribute.attgenerated <> '' or attribute.attidentity = 'a' as is_computed,
+            attribute.attnotnull
+                and not attribute.atthasdef
+                and attribute.attidentity = '' as is_required
         from pg_catalog.pg_attribute as attribute
         where attribute.attrelid in (archive_drift.source, archive_drift.archive)
           and attribute.attnum > 0
@@ -52,6 +55,31 @@ as $function$
     ) as differing (change)
     where had.relation = archive_drift.source
       and differing.change is not null
+
+    union all
+    select
+        kept.name,
+        'required',
+        format('column %I of %s must not be null, and %s has nothing for it', kept.name, archive,
+            source),
+        format('alter table %s alter column %I drop not null', archive, kept.name)
+    from attribute as kept
+    where kept.relation = archive_drift.archive
+      and kept.is_required
+      and kept.name not in ('_archived_at', '_archived_by_step')
+      and not exists (
+          select
+          from attribute as had
+          where had.relation = archive_drift.source
+            and had.name = kept.name
+      )
+      and not exists (
+          select
+          from maintenance.archive as known
+          where known.relation = archive_drift.archive
+            and known.source = archive_drift.source
+            and known.columns ? kept.name
+      )
 
     union all
     select

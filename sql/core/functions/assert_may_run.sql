@@ -34,16 +34,7 @@ begin
             detail = 'A row that has yet to expire is still of use.';
     end if;
 
-    -- At the other levels a row that somebody else changes meanwhile is an error.
-    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-        raise exception using
-            errcode = 'invalid_transaction_state',
-            message = format(
-                'policies run at READ COMMITTED, and this transaction is %s',
-                upper(current_setting('transaction_isolation'))
-            ),
-            hint = 'set default_transaction_isolation = ''read committed''';
-    end if;
+    perform maintenance.assert_read_committed();
 end;
 $function$;
 

@@ -38,6 +38,13 @@ begin
             hint = 'Name a table that exists, and whose rows a policy shall archive.';
     end if;
 
+    if not exists (select from maintenance.column_definitions(source)) then
+        raise exception using
+            errcode = 'invalid_table_definition',
+            message = format('%s has no columns', source),
+            hint = 'There is nothing in it to archive.';
+    end if;
+
     if maintenance.column_type(source, '_archived_at') is not null
        or maintenance.column_type(source, '_archived_by_step') is not null
     then
@@ -51,23 +58,25 @@ begin
     begin
         v_name := coalesce(
             parse_ident(create_archive.archive),
-            array[v_table.nspname::text, left(v_table.relname::text, 55) || '_archive']
+            array[v_table.nspname::text, maintenance.archive_name(v_table.relname)]
         );
     exception
         when invalid_parameter_value then
-            v_name := '{}';
+            null;  -- as with one that has three parts
     end;
 
     if cardinality(v_name) = 1 then
         v_name := array[v_table.nspname::text] || v_name;
     end if;
 
-    v_archive := format('%I.%I', v_name[1], v_name[2]);
+    if cardinality(v_name) = 2 and v_name[1] <> 'maintenance' then
+        v_archive := format('%I.%I', v_name[1], v_name[2]);
+    end if;
 
-    if cardinality(v_name) <> 2 then
+    if v_archive is null then
         raise exception using
             errcode = 'invalid_name',
-            message = format('%L is no name for a table', create_archive.archive),
+            message = format('%L is no name for an archive', create_archive.archive),
             hint = 'Name it as in SQL: schema.table; names with capitals in double quotes.';
     elsif to_regnamespace(quote_ident(v_name[1])) is null then
         raise exception using

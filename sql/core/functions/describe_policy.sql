@@ -83,6 +83,31 @@ begin
                 limit c_changes
             ) as latest
         ),
+        'archives', (
+            select coalesce(
+                jsonb_agg(
+                    jsonb_build_object(
+                        'relation', archived.source,
+                        'archive', archived.archive,
+                        'is_ours', coalesce(known.is_ours, false),
+                        'records_steps', maintenance.records_steps(
+                            archived.source, archived.archive
+                        ),
+                        'former_columns', coalesce(to_jsonb(known.former), '[]'),
+                        'tended_by', (
+                            select coalesce(jsonb_agg(tending.name order by tending.name), '[]')
+                            from maintenance.policy as tending
+                            where tending.relation = archived.archive
+                        )
+                    )
+                    order by archived.place
+                ),
+                '[]'
+            )
+            from maintenance.policy_archives(v_policy) as archived
+            left join maintenance.archive as known on known.relation = archived.archive
+        ),
+        'archive_problem', maintenance.find_archive_drift(v_policy),
         'risks', (
             select coalesce(jsonb_agg(to_jsonb(risky)), '[]')
             from maintenance.find_policy_risks(v_policy) as risky

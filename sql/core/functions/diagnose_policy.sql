@@ -53,6 +53,27 @@ begin
 
     v_is_sound := not v_found;
 
+    -- Where the definition is at fault, that has been said.
+    message := maintenance.find_archive_drift(v_policy);
+
+    if v_is_sound and message is not null then
+        v_found := true;
+        state := 'problem';
+        remedy := 'no run archives anything until then';
+        return next;
+    end if;
+
+    for message, remedy in
+        select risky.message, risky.statement
+        from maintenance.find_policy_risks(v_policy) as risky
+        where risky.risk in ('kept_forever', 'no_undo', 'lost_dependents')
+          and v_is_sound
+    loop
+        v_found := true;
+        state := 'notice';
+        return next;
+    end loop;
+
     select status.*
     into v_status
     from maintenance.policy_status as status

@@ -1,4 +1,5 @@
--- Drops the functions that act as roles of whose tables no policy is left.
+-- Drops the functions that act as roles of whose tables no policy is left, and no archive: what a
+-- policy archived can be put back after it was removed.
 
 create or replace function maintenance.drop_idle_executors()
 returns void
@@ -17,6 +18,11 @@ begin
               select
               from maintenance.policy as policy
               join pg_catalog.pg_class as class on class.oid = policy.relation
+              where maintenance.executor_of(pg_get_userbyid(class.relowner)) = routine.proname
+              union all
+              select
+              from maintenance.archive as archive
+              join pg_catalog.pg_class as class on class.oid = archive.relation
               where maintenance.executor_of(pg_get_userbyid(class.relowner)) = routine.proname
           )
     loop

@@ -33,9 +33,23 @@ begin
         order by archived.place
     loop
         perform maintenance.assert_owner(v_pair.source);
+
+        if v_pair.archive is null then
+            raise exception using
+                errcode = 'undefined_table',
+                message = format('there is no archive of %s any more', v_pair.source),
+                detail = 'Nothing was changed.',
+                hint = format('maintenance.alter_policy(%L, ...) names another.', v_policy.name);
+        end if;
+
         perform maintenance.assert_owner(v_pair.archive);
 
-        select differing.message, differing.remedy
+        select
+            differing.message,
+            differing.remedy || case differing.change
+                when 'retyped' then ' converts what is there; or choose another archive_table'
+                else ''
+            end as remedy
         into v_bad
         from maintenance.archive_drift(v_pair.source, v_pair.archive) as differing
         where differing.remedy is not null
@@ -46,7 +60,7 @@ begin
                 errcode = 'datatype_mismatch',
                 message = v_bad.message,
                 detail = 'Nothing was changed.',
-                hint = v_bad.remedy || ' converts what is there; or choose another archive_table.';
+                hint = v_bad.remedy || '.';
         end if;
 
         return query
@@ -56,7 +70,8 @@ begin
 
         select string_agg(
             case differing.change
-                when 'added' then 'add column ' || written.definition
+                when 'added' then
+                    format('add column %s default null', written.definition)  -- of a domain, too
                 else format('alter column %I drop not null', differing.column_name)
             end,
             ', ' order by differing.column_name

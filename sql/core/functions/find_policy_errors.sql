@@ -251,26 +251,44 @@ begin
         union all
         select 'archive_table: ' || problem.message
         from maintenance.policy_archives(policy) as archived
+        join pg_catalog.pg_class as had on had.oid = archived.source
+        left join pg_catalog.pg_class as kept on kept.oid = archived.archive
         cross join lateral (
+            select format('there is no archive of %s any more', archived.source)
+            where kept.oid is null
+              and archived.place = 0
+            union all
+            select format('%s is not a table of an application', archived.archive)
+            where kept.relkind not in ('r', 'p')
+               or kept.relpersistence = 't'
+               or kept.relnamespace = 'maintenance'::regnamespace
+            union all
             select format('%s is the table itself', archived.archive)
-            where archived.archive = archived.source
+            where archived.archive in (
+                select part from maintenance.parts_of(archived.source) as part
+            )
+            union all
+            select format('%s is the archive of %s', archived.archive, owning.source)
+            from (
+                select known.relation, known.source
+                from maintenance.archive as known
+                join pg_catalog.pg_class as class on class.oid = known.source
+                union all
+                select other.archive, other.source
+                from maintenance.policy_archives(policy) as other
+            ) as owning (archive, source)
+            where owning.archive = archived.archive
+              and owning.source <> archived.source
+            union all
+            select format('%s and %s do not have the same owner', archived.source, archived.archive)
+            where kept.relowner <> had.relowner
             union all
             select differing.message
             from maintenance.archive_drift(archived.source, archived.archive) as differing
-            where archived.archive <> archived.source
-            union all
-            select format('%s is the archive of %s', archived.archive, known.source)
-            from maintenance.archive as known
-            where known.relation = archived.archive
-              and known.source <> archived.source
-            union all
-            select format('%s is not a table', archived.archive)
-            from pg_catalog.pg_class as class
-            where class.oid = archived.archive
-              and class.relkind not in ('r', 'p')
+            where kept.relkind in ('r', 'p')
+              and archived.archive <> archived.source
+              and differing.change <> 'dropped'  -- no error: the next run says what to do
         ) as problem (message)
-        where archived.source is not null
-          and archived.archive is not null
 
         union all
         select

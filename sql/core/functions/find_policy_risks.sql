@@ -183,6 +183,73 @@ begin
 
     return query
     select
+        'kept_forever',
+        format('no policy tends %s: what is archived there stays for ever', archived.archive),
+        case
+            when maintenance.column_type(archived.archive, '_archived_at') is not null then
+                format(
+                    'select * from maintenance.register_policy(%L, %L, '
+                    '''{"column": "_archived_at", "retention": "2 years"}'')',
+                    concat(left(policy.name, 40), '_archive', nullif(archived.place, 0)),
+                    archived.archive
+                )
+        end
+    from maintenance.policy_archives(policy) as archived
+    where archived.archive is not null
+      and not exists (
+          select
+          from maintenance.policy as tending
+          where tending.relation = archived.archive
+      )
+    order by archived.place;
+
+    return query
+    select
+        'no_undo',
+        format('%s does not note which run archived a row: no run can be undone', archived.archive),
+        (
+            select format('alter table %s ', archived.archive)
+                || string_agg(
+                    format('add column %I %s', noted.name, noted.type), ', ' order by noted.name
+                )
+            from (values ('_archived_at', 'timestamptz'), ('_archived_by_step', 'bigint'))
+                as noted (name, type)
+            where maintenance.column_type(archived.archive, noted.name) is null
+            having bool_and(maintenance.column_type(archived.source, noted.name) is null)
+        )
+    from maintenance.policy_archives(policy) as archived
+    where archived.archive is not null
+      and not maintenance.records_steps(archived.source, archived.archive)
+    order by archived.place;
+
+    return query
+    select
+        'lost_dependents',
+        format('rows of %s go with those that are archived, and no undo brings them back',
+            lost.relation),
+        null::text
+    from (
+        select dependent.value ->> 'relation'
+        from jsonb_array_elements(policy.dependents) as dependent
+        where not dependent.value ? 'archive_table'
+        union
+        select referring.conrelid::regclass::text
+        from pg_catalog.pg_constraint as referring
+        where referring.contype = 'f'
+          and referring.confrelid = policy.relation
+          and referring.conparentid = 0
+          and referring.confdeltype in ('c', 'n', 'd')
+          and not exists (
+              select
+              from jsonb_array_elements(policy.dependents) as dependent
+              where to_regclass(dependent.value ->> 'relation') = referring.conrelid
+          )
+        order by 1
+    ) as lost (relation)
+    where policy.action = 'archive';
+
+    return query
+    select
         'inheritance',
         format('rows of %s, which inherits from the table, stay', child.inhrelid::regclass),
         null::text

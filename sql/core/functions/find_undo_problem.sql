@@ -13,16 +13,29 @@ as $function$
             format('%s does not note which run archived a row', archive)
         when had.relowner <> kept.relowner then
             format('%s and %s do not have the same owner', source, archive)
-        else (
-            select differing.message
-            from maintenance.archive_drift(source, archive) as differing
-            where differing.change in ('retyped', 'computed')
-            limit 1
+        else coalesce(
+            (
+                select differing.message || ': ' || differing.remedy
+                from maintenance.archive_drift(source, archive) as differing
+                where differing.change in ('retyped', 'computed')
+                order by differing.column_name
+                limit 1
+            ),
+            (
+                select format('%s has a rule on %s', ruled.ev_class::regclass, doing.what)
+                from pg_catalog.pg_rewrite as ruled
+                join (values (had.oid, '3', 'INSERT'), (kept.oid, '4', 'DELETE'))
+                    as doing (relation, event, what)
+                    on doing.relation = ruled.ev_class
+                    and doing.event = ruled.ev_type::text
+                order by ruled.oid
+                limit 1
+            )
         )
     end
-    from (values (source::oid, archive::oid)) as pair (source, archive)
-    left join pg_catalog.pg_class as had on had.oid = pair.source
-    left join pg_catalog.pg_class as kept on kept.oid = pair.archive;
+    from (values (true)) as one (row)
+    left join pg_catalog.pg_class as had on had.oid = source
+    left join pg_catalog.pg_class as kept on kept.oid = archive;
 $function$;
 
 revoke all on function maintenance.find_undo_problem(regclass, regclass) from public;

@@ -1,5 +1,5 @@
--- Makes the deferrable foreign keys of a table fail within the batch, and not at COMMIT, where the
--- batch could no longer say what failed.
+-- Makes the deferrable constraints of a table and of its partitions fail within the batch, and not
+-- at COMMIT, where the batch could no longer say what failed.
 --
 -- It is the table's owner who does so, and by name: what others deferred in this transaction would
 -- else run with our rights. A name that tables of another owner have as well in its schema is left.
@@ -19,7 +19,9 @@ begin
     from pg_catalog.pg_trigger as trigger
     join pg_catalog.pg_constraint as deferred on deferred.oid = trigger.tgconstraint
     join pg_catalog.pg_class as tended on tended.oid = trigger.tgrelid
-    where trigger.tgrelid = hasten_constraints.relation
+    where trigger.tgrelid in (
+        select part from maintenance.parts_of(hasten_constraints.relation) as part
+    )
       and trigger.tgdeferrable
       and not exists (
           select
@@ -43,4 +45,4 @@ $function$;
 revoke all on function maintenance.hasten_constraints(regclass) from public;
 
 comment on function maintenance.hasten_constraints(regclass) is
-    'Have the deferrable foreign keys of a table checked at once in this transaction.';
+    'Have the deferrable constraints of a table checked at once in this transaction.';

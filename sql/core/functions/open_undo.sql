@@ -50,10 +50,9 @@ begin
 
     v_holder := maintenance.find_lease_holder(v_undone.policy);
 
-    select planned.verdict, planned.reason, planned.waiting
-    into strict v_verdict, message, waiting
-    from maintenance.plan_undo(v_undone.run) as planned
-    where planned.step = undone;
+    select judged.verdict, judged.reason, judged.waiting
+    into v_verdict, message, waiting
+    from maintenance.judge_undo(v_undone) as judged;
 
     if v_holder.step is not null then
         exit_reason := 'lease_held';

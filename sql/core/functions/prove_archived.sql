@@ -1,9 +1,11 @@
 -- Raises an error unless as many rows came to an archive as left their table, and unless both have
--- the columns that they should have. Until the transaction ends, its locks keep them so.
+-- the columns that they should have. is_same says whether the statement would be the same if it was
+-- written now: under its own locks, which keep it so until the transaction ends.
 
 create or replace function maintenance.prove_archived(
     source regclass,
     archive regclass,
+    is_same boolean,
     answer jsonb
 )
 returns void
@@ -27,17 +29,21 @@ begin
     from maintenance.archive_drift(source, archive) as differing
     limit 1;
 
+    if not is_same then
+        v_drift := coalesce(v_drift, format('the columns of %s have just changed', source));
+    end if;
+
     if v_drift is not null then
         raise exception using
             errcode = 'data_exception',
             message = v_drift,
-            detail = 'It has just changed; nothing was archived with that.',
-            hint = 'The next run says what to do.';
+            detail = 'It changed while rows were archived; those went back.',
+            hint = 'Start the run again: it says what to do, if anything.';
     end if;
 end;
 $function$;
 
-revoke all on function maintenance.prove_archived(regclass, regclass, jsonb) from public;
+revoke all on function maintenance.prove_archived(regclass, regclass, boolean, jsonb) from public;
 
-comment on function maintenance.prove_archived(regclass, regclass, jsonb) is
+comment on function maintenance.prove_archived(regclass, regclass, boolean, jsonb) is
     'Raise an error unless what left a table has come to its archive, column by column.';

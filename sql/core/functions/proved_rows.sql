@@ -34,16 +34,14 @@ begin
     end if;
 
     if policy.action = 'archive' then
-        perform maintenance.prove_archived(policy.relation, policy.archive_table, answer);
-
-        if statement <> maintenance.policy_statement(
-            policy, 'remove', leaf, bounds, scope, branch, step => step
-        ) then
-            raise exception using
-                errcode = 'data_exception',
-                message = format('the columns of %s have just changed', leaf),
-                hint = 'Start the run again.';
-        end if;
+        perform maintenance.prove_archived(
+            source => policy.relation,
+            archive => policy.archive_table,
+            is_same => statement = maintenance.policy_statement(
+                policy, 'remove', leaf, bounds, scope, branch, step => step
+            ),
+            answer => answer
+        );
     end if;
 
     return (answer ->> 'removed')::bigint;

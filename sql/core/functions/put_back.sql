@@ -1,11 +1,15 @@
--- Puts rows of an archive back into their table, all of them or all but those that it refuses.
+-- Puts rows of an archive, which are locked, back into their table: as many as there is time for,
+-- the last ones first, and so many at once as worked out before (pace).
 --
--- Where one of many is refused, halves are tried, down to single rows. A row that the table refuses
+-- Where one of many is refused, fewer are tried, down to single rows. A row that the table refuses
 -- stays in the archive: its key is taken again, what it refers to is gone, a constraint or a
 -- trigger is against it, or it would not come back as it went. Nothing is overwritten.
 --
--- postpones leaves rows together that one of them is refused with for want of what it refers to: it
--- may come back after them.
+-- postpones leaves rows together that one of them is refused with for want of what it refers to, or
+-- because others hold its key: it may come back after them.
+--
+-- untried is how many rows there was no time for. orphans lack what they refer to; refused are
+-- those that stay for other reasons, but for locks; waits is how often it waited for one in vain.
 
 create or replace function maintenance.put_back(
     source regclass,
@@ -14,129 +18,93 @@ create or replace function maintenance.put_back(
     taken tid[],
     is_proved boolean,
     postpones boolean,
+    until timestamptz,
+    inout pace integer,
+    out untried integer,
     out restored bigint,
-    out postponed bigint,
+    out orphans bigint,
+    out refused bigint,
+    out waits integer,
     out conflicts jsonb
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_half integer := cardinality(taken) / 2;
-    v_answer jsonb;
-    v_stayed bigint;
-    v_refused jsonb;
-    v_done record;
+    v_statement text := maintenance.undo_statement(
+        source, archive, leaf, 'target.ctid = any ($2)', is_proved
+    );
+    v_rows tid[];
+    v_message text;
+    v_sqlstate text;
 begin
-    postponed := 0;
+    untried := cardinality(taken);
+    restored := 0;
+    orphans := 0;
+    refused := 0;
+    waits := 0;
     conflicts := '[]';
 
-    begin
-        v_answer := maintenance.run_as_owner(
-            source, maintenance.undo_statement(source, archive, leaf, is_proved), taken => taken
-        );
-        restored := (v_answer ->> 'taken')::bigint;
+    loop
+        v_rows := taken[greatest(untried - pace, 0) + 1:untried];
+        v_sqlstate := null;
 
-        if is_proved then
-            select sum(
-                maintenance.run_as_owner(
-                    source,
-                    format(
-                        'select to_jsonb(count(*)) from only %s as target '
-                        'where target.ctid = any ($2)',
-                        part.key
-                    ),
-                    taken => array(select jsonb_array_elements_text(part.value)::tid)
-                )::bigint
-            )
-            into v_stayed
-            from jsonb_each(v_answer -> 'parts') as part;
-        end if;
+        begin
+            restored := restored + maintenance.move_back(
+                source, v_statement, v_rows, is_proved
+            );
+            pace := pace * 2;
+        exception
+            when others then
+                if not maintenance.is_of_rows(sqlstate) then
+                    raise;
+                end if;
 
-        v_refused := case
-            when v_answer ->> 'put' <> v_answer ->> 'taken' or v_stayed < restored then
-                '"a trigger or a rule of the table keeps it out"'::jsonb
-            when v_answer ->> 'homeless' <> '0' then
-                '"it has a value in a column that the table has no more"'::jsonb
-            when v_answer ->> 'changed' <> '0' then
-                '"it would come back changed, by a trigger or a generated column"'::jsonb
+                v_message := sqlerrm;
+                v_sqlstate := sqlstate;
         end;
 
-        if v_refused is null then
-            return;
+        if v_sqlstate in ('55P03', '40P01') then
+            waits := waits + 1;
         end if;
 
-        raise exception using
-            errcode = 'triggered_action_exception',
-            message = v_refused #>> '{}';
-    exception
-        when foreign_key_violation then
-            if postpones then
-                restored := 0;
-                postponed := cardinality(taken);
-                return;
+        if cardinality(v_rows) > 1
+           and not coalesce(postpones and v_sqlstate in ('23503', '55P03', '40P01'), true)
+        then
+            pace := cardinality(v_rows) / 2;
+        else
+            untried := untried - cardinality(v_rows);
+
+            if v_sqlstate = '23503' then
+                orphans := orphans + cardinality(v_rows);
+            elsif v_sqlstate not in ('55P03', '40P01') then
+                refused := refused + 1;
             end if;
 
-            v_refused := jsonb_build_object('message', sqlerrm, 'sqlstate', sqlstate);
-        when others then
-            -- Of the statement, the server or the session, and not of a row.
-            if sqlstate ~ '^(42|53|54|57|58|F0|XX|40001|55(?!P03))' then
-                raise;
+            if v_sqlstate is not null and not postpones
+               or v_sqlstate not in ('23503', '55P03', '40P01')
+            then
+                conflicts := conflicts || jsonb_build_object(
+                    'relation', source,
+                    'archive', archive,
+                    'key', maintenance.archived_key(source, archive, leaf, v_rows),
+                    'message', left(v_message, 1000),
+                    'sqlstate', v_sqlstate
+                );
             end if;
+        end if;
 
-            v_refused := jsonb_build_object('message', sqlerrm, 'sqlstate', sqlstate);
-    end;
-
-    if cardinality(taken) > 1 then
-        restored := 0;
-
-        -- The last that went come back first.
-        for v_done in
-            select done.*
-            from (values (taken[v_half + 1:]), (taken[:v_half])) as half (rows)
-            cross join lateral maintenance.put_back(
-                source, archive, leaf, half.rows, is_proved, postpones
-            ) as done
-        loop
-            restored := restored + v_done.restored;
-            postponed := postponed + v_done.postponed;
-            conflicts := conflicts || v_done.conflicts;
-        end loop;
-
-        return;
-    end if;
-
-    restored := 0;
-    conflicts := jsonb_build_array(
-        jsonb_build_object(
-            'relation', source,
-            'archive', archive,
-            'key', coalesce(
-                (
-                    select maintenance.run_as_owner(
-                        source,
-                        format(
-                            'select to_jsonb(found) from (select %s from only %s as target '
-                            'where target.ctid = any ($2)) as found',
-                            string_agg(format('target.%I', key.name), ', ' order by key.place),
-                            leaf
-                        ),
-                        taken => taken
-                    )
-                    from unnest(maintenance.primary_key_of(source))
-                        with ordinality as key (name, place)
-                    having count(*) > 0
-                ),
-                jsonb_build_object('ctid', taken[1]::text)
-            )
-        )
-        || v_refused
-    );
+        exit when untried = 0 or clock_timestamp() >= until;
+    end loop;
 end;
 $function$;
 
-revoke all on function maintenance.put_back(regclass, regclass, regclass, tid[], boolean, boolean)
+revoke all on function maintenance.put_back(
+    regclass, regclass, regclass, tid[], boolean, boolean, timestamptz, integer
+)
     from public;
 
-comment on function maintenance.put_back(regclass, regclass, regclass, tid[], boolean, boolean) is
+comment on function maintenance.put_back(
+    regclass, regclass, regclass, tid[], boolean, boolean, timestamptz, integer
+) is
     'Move rows of an archive back into their table, and say which ones it refuses, and why.';

@@ -119,18 +119,22 @@ begin
             where v_taken is not null
             order by dependent.ordinality
         loop
+            v_statement := maintenance.dependent_statement(v_dependent, leaf, step);
             v_answer := maintenance.run_as_owner(
                 policy.relation,
-                maintenance.dependent_statement(v_dependent, leaf, step),
+                v_statement,
                 taken => v_taken,
                 answers => v_dependent ? 'archive_table'
             );
 
             if v_dependent ? 'archive_table' then
                 perform maintenance.prove_archived(
-                    (v_dependent ->> 'relation')::regclass,
-                    (v_dependent ->> 'archive_table')::regclass,
-                    v_answer
+                    source => (v_dependent ->> 'relation')::regclass,
+                    archive => (v_dependent ->> 'archive_table')::regclass,
+                    is_same => v_statement = maintenance.dependent_statement(
+                        v_dependent, leaf, step
+                    ),
+                    answer => v_answer
                 );
                 v_answer := v_answer -> 'removed';
             end if;

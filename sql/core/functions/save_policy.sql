@@ -159,10 +159,17 @@ begin
         select from pg_catalog.pg_class as class where class.oid = stale.relation
     );
 
-    insert into maintenance.archive (relation, source, columns, is_ours)
-    select archived.archive, archived.source, maintenance.archived_columns(archived.source), false
+    insert into maintenance.archive as known (relation, source, columns, is_ours)
+    select distinct
+        archived.archive,
+        archived.source,
+        maintenance.archived_columns(archived.source),
+        false
     from maintenance.policy_archives(v_policy) as archived
-    on conflict do nothing;
+    where archived.archive is not null
+    on conflict on constraint archive_pkey do update  -- the table was dropped, and made anew
+        set source = excluded.source, columns = excluded.columns
+        where known.source <> excluded.source;
 
     insert into maintenance.policy_change (policy, event, version, settings, changed_by)
     values (

@@ -59,6 +59,7 @@ begin
         while v_step.exit_reason is null loop
             call maintenance.next_transaction();
             perform set_config('synchronous_commit', 'off', true);
+            set constraints all immediate;  -- also those of tables that triggers write to
 
             begin
                 v_batch := maintenance.undo_batch(

@@ -1,0 +1,22 @@
+-- Counts the rows in the archives that create_archive made: what a rollback would drop with them.
+
+create or replace function maintenance.archived_rows()
+returns table (archive regclass, held bigint)
+language sql
+set search_path = pg_catalog, pg_temp
+as $function$
+    select
+        known.relation,
+        maintenance.run_as_owner(
+            known.relation, format('select to_jsonb(count(*)) from %s', known.relation)
+        )::bigint
+    from maintenance.archive as known
+    join pg_catalog.pg_class as class on class.oid = known.relation
+    where known.is_ours
+    order by known.relation::text;
+$function$;
+
+revoke all on function maintenance.archived_rows() from public;
+
+comment on function maintenance.archived_rows() is
+    'Count the rows in each archive that was made by create_archive.';
