@@ -102,23 +102,28 @@ class Limited:
     def __init__(self, folder: Path) -> None:
         """Take a folder that is there."""
         self._folder = folder
+        self._is_full = False
 
     def fill(self) -> None:
         """Limit the processes that there are, and those that they will start."""
+        self._is_full = True
         self._limit(LARGEST_FILE)
 
     def free(self) -> None:
         """Lift the limit."""
-        self._limit(resource.RLIM_INFINITY)
+        if self._is_full:
+            self._limit(resource.RLIM_INFINITY)
+            self._is_full = False
 
     def remove(self) -> None:
         """Delete it."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _limit(self, size: int) -> None:
-        for pid in processes_of(self._folder):
-            with suppress(ProcessLookupError, FileNotFoundError):
-                _limit_process(pid, size)
+        for _ in range(2):  # the postmaster first, and then whom it started meanwhile
+            for pid in processes_of(self._folder):
+                with suppress(ProcessLookupError, FileNotFoundError):
+                    _limit_process(pid, size)
 
 
 def _limit_process(pid: int, size: int) -> None:
