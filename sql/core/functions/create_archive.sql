@@ -2,7 +2,8 @@
 --
 -- It has the columns of its table, plain: what is generated or numbered there is kept as it was.
 -- _archived_by_step is the step, in maintenance.run_step, that moved a row: undoing a run goes by
--- it, and retention by _archived_at. One small index knows where in the archive each of them is.
+-- it, and retention by _archived_at. It has no index, which would cost
+-- every batch more than undoing one of them gains.
 
 create or replace function maintenance.create_archive(
     source regclass,
@@ -111,12 +112,6 @@ begin
         select 4, format(
             'comment on column %s._archived_by_step is %L', v_archive,
             'Step in maintenance.run_step that moved it; null: it belongs to no run.'
-        )
-        union all
-        select 5, format(
-            'create index on %s using brin (_archived_by_step, _archived_at) '
-            'with (pages_per_range = 32, autosummarize = on)',
-            v_archive
         )
         order by 1
     ) as command (place, text);

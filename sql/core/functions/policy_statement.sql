@@ -38,6 +38,8 @@ begin
             return format('select to_jsonb(found.key::text) from (select target.%I from ', key)
                 || v_only || ' ' || v_where
                 || format(' order by target.%I offset $1 limit 1) as found (key)', key);
+        when 'first' then
+            return 'select target.ctid from ' || v_only || ' ' || v_where || ' limit $1';
         when 'take' then
             return 'select to_jsonb(array(select target.ctid::text from ' || v_only || ' '
                 || v_where || ' limit $1 for update skip locked))';
@@ -79,4 +81,4 @@ revoke all on function maintenance.policy_statement(
 comment on function maintenance.policy_statement(
     maintenance.policy, text, regclass, text[], text, integer, name, bigint
 ) is
-    'Return a statement of a policy: count, estimate, oldest, edge, take, left or remove.';
+    'Return a statement of a policy: count, estimate, oldest, edge, first, take, left or remove.';

@@ -7,6 +7,9 @@
 -- might keep a row. Between the two statements the row cannot change, and the second sees what was
 -- committed before the lock.
 --
+-- A range of many blocks, in which few rows went so far, may turn out to be full of them: then no
+-- more than one above a batch are deleted before that is seen.
+--
 -- outcome: done; full: there may be more rows than size in the range; overflow: there were, and
 -- nothing was removed; locked: not even the table could be locked.
 
@@ -30,7 +33,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
+    c_dense constant integer := 5;  -- batches in a range, if all of its rows go
     v_scope text := maintenance.range_scope(policy, branch, low, high);
+    v_plain text := v_scope;
     v_has_dependents boolean := jsonb_array_length(policy.dependents) > 0;
     v_statement text;
     v_answer jsonb;
@@ -40,6 +45,18 @@ begin
     dependents := 0;
     left_over := 0;
     holders := '[]';
+
+    if branch = 0 and (
+        select (high::bigint - low::bigint) > c_dense * size * class.relpages / class.reltuples
+        from pg_catalog.pg_class as class
+        where class.oid = remove_range.leaf
+          and class.reltuples > 0
+    ) then
+        v_plain := format(
+            'target.ctid = any (array(%s))',
+            maintenance.policy_statement(policy, 'first', leaf, bounds, v_scope, branch)
+        );
+    end if;
 
     if not (
         is_gentle
@@ -58,10 +75,10 @@ begin
     ) then
         v_statement := case
             when v_has_dependents then
-                maintenance.joint_statement(policy, leaf, bounds, v_scope, branch)
+                maintenance.joint_statement(policy, leaf, bounds, v_plain, branch)
             else
                 maintenance.policy_statement(
-                    policy, 'remove', leaf, bounds, v_scope, branch, step => step
+                    policy, 'remove', leaf, bounds, v_plain, branch, step => step
                 )
         end;
     end if;
@@ -69,7 +86,7 @@ begin
     if v_statement is not null then
         begin
             v_answer := maintenance.run_as_owner(
-                policy.relation, v_statement,
+                policy.relation, v_statement, size => size + 1,
                 answers => policy.action <> 'delete' or v_has_dependents
             );
 
@@ -78,7 +95,7 @@ begin
                 dependents := (v_answer ->> 'dependents')::bigint;
             else
                 removed := maintenance.proved_rows(
-                    policy, leaf, bounds, v_scope, branch, step, v_statement, v_answer
+                    policy, leaf, bounds, v_plain, branch, step, v_statement, v_answer
                 );
             end if;
 

@@ -58,7 +58,7 @@ begin
     is_done := false;
     v_cursor := jsonb_build_object(
         'place', 1, 'after', 0, 'restored', 0, 'orphans', 0, 'refused', 0, 'waits', 0,
-        'span', 16 * greatest(v_scale, 1), 'pace', v_size
+        'span', 16 * greatest(v_scale, 1), 'pace', v_size, 'dense', 300
     ) || v_cursor;
 
     if batch_size not between 1 and 100000 then
@@ -214,9 +214,13 @@ begin
           and attribute.attgenerated <> ''
     );
 
-    -- What nobody has refused so far goes at once. Else rows are locked first, and tried as time
+    -- What nobody has refused so far goes at once, if that is no more than a batch: a page has less
+    -- than 300 rows, or about as many as those before. Else rows are locked first, and tried as time
     -- allows.
-    if v_scale > 0 and v_pace = v_size then
+    if v_scale > 0
+       and v_pace = v_size
+       and (v_cursor ->> 'span')::numeric * (v_cursor ->> 'dense')::numeric <= v_size
+    then
         begin
             v_seen := maintenance.move_back(
                 v_pair.source,
@@ -321,6 +325,10 @@ begin
     next_cursor := v_cursor || jsonb_build_object(
         'at', v_low,
         'restored', (v_cursor ->> 'restored')::bigint + restored,
+        'dense', case
+            when v_seen = 0 then (v_cursor ->> 'dense')::numeric
+            else ceil(v_seen / (v_cursor ->> 'span')::numeric)
+        end,
         'span', greatest(
             round(
                 (v_cursor ->> 'span')::bigint * least(
