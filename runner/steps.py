@@ -502,7 +502,8 @@ class Step:
     def _end_with(self, error: BaseException, session: Connection) -> None:
         """Let the step end for an exception: one that a session raised, or one of this thread."""
         match error:
-            case KeyboardInterrupt():
+            # Waiting for an event and interrupted once more, CPython fails to release its lock.
+            case KeyboardInterrupt() | RuntimeError(__context__=KeyboardInterrupt()):
                 self._is_cancelled = True
                 self._end(INTERRUPTED)
             case QueryCanceled():

@@ -29,6 +29,7 @@ from pytest_postgresql.executors import NoopExecutor
 
 from runner.embedded import Server
 from runner.migrate import migrate
+from tests.campaign.seeds import ROUNDS, SEED
 
 FOLDER = "RUNNER_TEST_FOLDER"
 TEMPLATE = "pgm_template"
@@ -62,8 +63,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(lambda: _remove(folder))
 
 
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say which rounds the campaign is going to play."""
+    if config.option.markexpr != "slow":
+        return None
+    return f"campaign: seeds {SEED} to {SEED + ROUNDS - 1} (CAMPAIGN_SEED, CAMPAIGN_ROUNDS)"
+
+
 def _remove(folder: Path) -> None:
+    from tests.campaign.server import remove_leftovers  # which needs this module
+
     del os.environ[FOLDER]
+    remove_leftovers(folder)
     if url := os.environ.get("RUNNER_TEST_URL"):
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute(f"drop database if exists {TEMPLATE}")

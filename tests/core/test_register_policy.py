@@ -386,10 +386,14 @@ def test_a_missing_index_is_a_risk_until_the_statement_was_executed(
     assert alter(app, "p") == []
 
 
-def test_the_statement_quotes_names_and_runs_as_it_is(db: Connection) -> None:
-    execute(db, 'create schema "My App"; create table "My App"."T" (id int primary key, "At" date)')
-    (risk,) = register(db, "p", '"My App"."T"', column="At")
-    assert risk[2] == 'create index concurrently on "My App"."T" ("At")'
+@pytest.mark.parametrize("column", ["At", "50 %s", "%I"])
+def test_the_statement_quotes_names_and_runs_as_it_is(db: Connection, column: str) -> None:
+    execute(
+        db,
+        f'create schema "My App"; create table "My App"."T" (id int primary key, "{column}" date)',
+    )
+    (risk,) = register(db, "p", '"My App"."T"', column=column)
+    assert risk[2] == f'create index concurrently on "My App"."T" ("{column}")'
     execute(db, str(risk[2]))
     assert alter(db, "p") == []
 

@@ -241,10 +241,14 @@ def test_two_signals_at_once_end_it_too(
     assert_the_next_run_finishes(gated)
 
 
+@pytest.mark.parametrize("where", ["anywhere", "in a wait"])
 def test_an_interrupt_in_a_program_begins_no_other_policy(
-    gated: Connection, another: Callable[[], Connection]
+    gated: Connection, another: Callable[[], Connection], where: str
 ) -> None:
-    """Without anybody who turns signals into requests, KeyboardInterrupt arrives anywhere."""
+    """Without anybody who turns signals into requests, KeyboardInterrupt arrives anywhere.
+
+    Where Event.wait takes its lock again, it becomes an error of what releases that lock.
+    """
     a_table(gated, "login")
     put(gated, "dead", 3, table="login")
     register(gated, "login")
@@ -253,6 +257,11 @@ def test_an_interrupt_in_a_program_begins_no_other_policy(
     def interrupt(_: api.Progress) -> None:
         nonlocal told
         told += 1
+        if told == 3 and where == "in a wait":
+            try:
+                raise KeyboardInterrupt
+            finally:
+                threading.Lock().release()
         if told == 3:
             raise KeyboardInterrupt
 

@@ -17,10 +17,11 @@ begin
         'missing_index',
         format('branch %s has no index: every run reads the whole table', branch.number),
         format(
-            'create index %son %s (' || quote_ident(branch.key) || ')',
+            'create index %son %s',
             case when class.relkind <> 'p' then 'concurrently ' end,
             policy.relation
         )
+        || ' (' || quote_ident(branch.key) || ')'
         || coalesce(
             -- An index knows neither the name "target" nor what may change: only plain conditions.
             ' where ' || substring(
