@@ -830,6 +830,7 @@ def test_what_others_hold_to_the_end_is_counted_and_nobody_is_waited_for_long(
     assert undo(db, number)[:2] == (5, "exhausted")
 
 
+@pytest.mark.slow
 def test_who_holds_the_table_does_not_cost_a_wait_for_each_row(
     db: Connection, another: Callable[[], Connection]
 ) -> None:
