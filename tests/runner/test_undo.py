@@ -391,6 +391,15 @@ def test_an_archive_that_is_in_line_is_left_as_it_is(url: str) -> None:
     assert (code, out) == (Exit.DONE, "the archives of token are in line with their tables\n")
 
 
+def test_a_policy_that_archives_can_delete_instead(url: str, db: Connection) -> None:
+    code, _, _ = told(url, "policy", "set", "token", "action=delete", "archive_table=none")
+    assert code == Exit.DONE
+    run(url)
+    assert (count(db), count(db, "token_archive")) == (5, 0)
+    assert told(url, "policy", "set", "token", "action=", "archive_table=")[0] == Exit.DONE
+    assert setting(db, "token", "archive_table") == "token_archive"
+
+
 def test_without_anything_to_change_set_says_so(url: str) -> None:
     code, _, err = told(url, "policy", "set", "token")
     assert code == Exit.USAGE
