@@ -236,7 +236,7 @@ def test_while_a_run_is_at_it_nothing_is_undone(
     opened = scalar(driver, "select maintenance.open_run('a driver')")
     execute(driver, "select maintenance.open_step(%s, 'token')", opened)
     code, _, err = told(url, "undo", str(number), "--yes")
-    assert code == Exit.BUSY
+    assert code == Exit.BUSY, err
     assert "error: token: lease_held: step " in err
     assert count(db) == 5
 
@@ -262,17 +262,15 @@ def test_a_session_that_is_ended_leaves_every_row_in_one_place(
 ) -> None:
     number = run(url)
     seen = 0
+    ours = "(select pid from pg_stat_activity where datname = current_database()" \
+        " and application_name = 'runner undo') as session"  # fmt: skip
 
     def watch(_: api.Progress) -> None:
         nonlocal seen
         seen += 1
         if seen == 3:
-            execute(
-                db,
-                "select pg_terminate_backend(pid) from pg_stat_activity"
-                " where application_name = 'runner undo'",
-            )
-            until(lambda: not count(db, "pg_stat_activity where application_name = 'runner undo'"))
+            execute(db, f"select pg_terminate_backend(pid) from {ours}")
+            until(lambda: not count(db, ours))
 
     refusal = refused(url, number, batch_size=6, watch=watch)
     assert refusal.message == "the connection was lost"
