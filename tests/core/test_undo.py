@@ -1250,6 +1250,7 @@ def test_what_the_owner_has_on_his_tables_runs_as_the_owner(
     )
     assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (20, 0)
     assert column(db, "select distinct who from noted") == [owner]
+    assert scalar(db, "show search_path") == '"$user", public'
 
 
 def test_an_owner_who_altered_what_acts_for_him_is_refused(
