@@ -26,7 +26,6 @@ create or replace function maintenance.undo_batch(
 language plpgsql
 security definer  -- operators need no right on the table: see install_executor
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '20ms'  -- to see how large a table is takes a lock as well
 as $function$
 #variable_conflict use_variable
 declare
