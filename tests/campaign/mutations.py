@@ -168,7 +168,7 @@ MUTATIONS: dict[str, tuple[Change, ...]] = {
         Change("dependent_statement", "'where target.ctid = any ($2) and %s'", "'where %s'"),
         Change(
             "remove_range",
-            "maintenance.joint_statement(policy, leaf, bounds, v_scope, branch)",
+            "maintenance.joint_statement(policy, leaf, bounds, v_plain, branch)",
             "null",
         ),
     ),
@@ -189,13 +189,14 @@ MUTATIONS: dict[str, tuple[Change, ...]] = {
         ),
     ),
     "undoing a run puts back what others archived": (
-        Change("undo_batch", "target._archived_by_step = %s) as found", "%s > 0) as found"),
+        Change("undo_batch", "< %L and target._archived_by_step = %s',", "< %L and %s > 0',"),
+        Change("undo_batch", "< %L and target._archived_by_step = %s '", "< %L and %s > 0 '"),
     ),
     "what is put back stays in the archive": (
         Change(
             "undo_statement",
-            "delete from only %1$s as target where target.ctid = any ($2) returning %2$s",
-            "select %2$s from only %1$s as target where target.ctid = any ($2)",
+            "delete from only %2$s as target where %10$s returning %3$s",
+            "select %3$s from only %2$s as target where %10$s",
         ),
     ),
 }  # fmt: skip

@@ -28,6 +28,8 @@ from tests.statements import execute
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from psycopg import Connection
+
 ENOUGH = 120
 """Rounds in which a mistake has to be found."""
 
@@ -143,6 +145,12 @@ def test_a_violation_says_how_to_play_its_round_again(scratch: Scratch) -> None:
     assert "violations in the round of seed" in said
     assert f"CAMPAIGN_SEED={plan.seed} CAMPAIGN_ROUNDS=1" in said
     assert "'action': 'archive'" in said
+
+
+@pytest.mark.parametrize("mistake", MUTATIONS)
+def test_a_mistake_can_be_made(tx: Connection, mistake: str) -> None:
+    """What it replaces has to be in the package as it is now."""
+    make(tx, mistake)
 
 
 def test_plans_follow_from_their_seeds() -> None:
