@@ -290,7 +290,7 @@ begin
             )
         ) with ordinality as found;
 
-        v_seen := coalesce(cardinality(v_taken), 0);
+        v_seen := coalesce(cardinality(v_taken), 0)::bigint;
     end if;
 
     if v_taken is not null then
