@@ -323,6 +323,21 @@ def test_dependents_of_a_row_that_is_refused_stay_with_it(db: Connection) -> Non
     assert rows(db, "select id from item where token = 3") == [(30,)]
 
 
+def test_a_deferred_constraint_refuses_rows_and_not_the_commit(url: str, db: Connection) -> None:
+    number = run(url)
+    execute(
+        db,
+        "create table owner (name text primary key); create table note (name text references owner"
+        " deferrable initially deferred); create function jot() returns trigger language plpgsql"
+        " as $$ begin insert into public.note values (new.name); return new; end $$;"
+        " create trigger jot after insert on token for each row execute function jot()",
+    )
+    done = api.undo(url, number)
+    assert (done.restored, done.steps[0].left_over) == (0, 20)
+    assert done.steps[0].conflicts[0]["sqlstate"] == "23503"
+    assert count(db, "token_archive") == 20
+
+
 def test_an_archive_gets_the_name_that_it_is_given(db: Connection) -> None:
     a_table(db)
     execute(db, "create schema old")
