@@ -104,13 +104,16 @@ EVENTS = """
         payload jsonb not null
     )
 """
+# As with the tokens, there is an hour around each midnight without any.
 FILL_EVENTS = """
     insert into public.events (created_at, kind, payload)
     select
-        now() - interval '100 days' + i * interval '100 days' / %(rows)s,
+        now() - interval '100 days' + interval '1 hour'
+            + i * 100 / %(rows)s * interval '1 day'
+            + i * 100 %% %(rows)s * interval '22 hours' / %(rows)s,
         'kind ' || i %% 10,
         jsonb_build_object('number', i, 'text', repeat('x', 60))
-    from generate_series(1, %(rows)s) as i
+    from generate_series(0::bigint, %(rows)s - 1) as i
 """
 REGISTER_EVENTS = """
     select maintenance.register_policy('events', 'public.events', '{"column": "created_at"}')
