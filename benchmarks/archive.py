@@ -139,6 +139,7 @@ NAMES = {
     "separate": "INSERT, then DELETE",
     "at once": "one statement, by hand",
     "ours": "ours",
+    "large": "ours, batch_size 30000",
     "runner": "the runner",
 }
 
@@ -187,11 +188,12 @@ def measure(chosen: Options) -> None:
         ],
     )
     for case in CASES:
-        for side in ("ours", "runner"):
+        for side in ("ours", "large", "runner"):
             target(
                 f"{case.table}, {NAMES[side]}: at least 1.15x of separate INSERT and DELETE",
                 moved[case].speed(side).median >= 1.15,
             )
+        for side in ("ours", "runner"):
             target(
                 f"{case.table}, {NAMES[side]}: undo at half the archive's rows per second",
                 undone[case][side].median >= 0.5,
@@ -249,6 +251,7 @@ def move(server: Server, case: Case, side: str, back: dict[str, list[Done]]) -> 
         "retention": case.retention,
         "action": "archive",
         "archive_table": "public.kept",
+        "batch_size": 30_000 if side == "large" else 10_000,
     }
     with tended_copy(server, case.template, case.table, settings) as connection:
         count = f"select count(*) from public.{case.table}"  # ours
@@ -311,6 +314,7 @@ MOVING: dict[str, Work] = {
     "separate": partial(_rival, "separate"),
     "at once": partial(_rival, "at_once"),
     "ours": _procedure,
+    "large": _procedure,
     "runner": _runner,
 }
 UNDOING: dict[str, Work] = {
