@@ -283,7 +283,7 @@ begin
             select format('%s and %s do not have the same owner', archived.source, archived.archive)
             where kept.relowner <> had.relowner
             union all
-            select differing.message
+            select differing.message || coalesce(': ' || differing.remedy, '')
             from maintenance.archive_drift(archived.source, archived.archive) as differing
             where kept.relkind in ('r', 'p')
               and archived.archive <> archived.source
