@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import (
+    archive,
     cold_start,
     command_start,
     deck_refresh,
@@ -21,6 +22,7 @@ chosen = options(__doc__)
 for benchmark in (
     token_cleanup,
     purge,
+    archive,
     django_rivals,
     foreground,
     memory,

@@ -35,6 +35,9 @@ JSON_SETTINGS: dict[str, type | tuple[type, ...]] = {
 }
 """Settings that are no text, and what JSON makes of them."""
 
+NONE = "none"
+"""Takes a limit away, or what belongs to another action."""
+
 RELATIONS = {"archive_table": TABLES, "selector": VIEWS}
 """Settings that name a table or a view, and which kind in pg_class they should be."""
 
@@ -121,6 +124,10 @@ class PolicyDetails:
     lease: PolicyLease | None
     history: list[PolicyChange]
     """The last ten changes, the newest first."""
+    archives: list[dict[str, Any]]
+    """Which table is archived into which, and what the archive is like."""
+    archive_problem: str | None
+    """Why nothing can be archived now, with the way out; None: it can."""
     risks: list[Risk]
 
 
@@ -436,7 +443,7 @@ def _qualified(
         named = RELATIONS if one is given else RELATIONS_OF_DEPENDENTS
         for key, kinds in named.items():
             name = one.get(key)
-            if isinstance(name, str) and (archives or key != "archive_table"):
+            if isinstance(name, str) and name != NONE and (archives or key != "archive_table"):
                 one[key] = resolve(connection, name, kinds)[1]
     return given
 

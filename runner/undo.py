@@ -259,6 +259,8 @@ class _Undo:
             with self._connection.transaction():
                 # Nothing is lost that another undo would not put back; closing the step syncs.
                 self._connection.execute("set local synchronous_commit = off")
+                # What is deferred would fail at the COMMIT, and could not be told from others.
+                self._connection.execute("set constraints all immediate")
                 batch = (
                     self._connection.cursor(row_factory=dict_row)
                     .execute(

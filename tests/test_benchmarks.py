@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import django_rivals, foreground, memory
+from benchmarks import archive, django_rivals, foreground, memory
 from benchmarks.measuring import Options
 from benchmarks.pgbench import Log, failed
 
@@ -72,6 +72,15 @@ def test_an_application_is_measured_beside_runs(capsys: pytest.CaptureFixture[st
     printed = capsys.readouterr().out
     assert "target no statement failed: met" in printed
     assert all(side in printed for side in sides)
+
+
+@pytest.mark.slow
+def test_archiving_and_undoing_leave_what_was_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """The benchmark stops if the sides do not move the same rows, or do not bring them back."""
+    archive.measure(Options(runs=1, size=0.0005))
+    printed = capsys.readouterr().out
+    assert "events          the runner" in printed
+    assert "to undoing by hand" in printed
 
 
 @pytest.mark.slow

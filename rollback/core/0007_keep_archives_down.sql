@@ -25,7 +25,7 @@ drop function maintenance.open_undo(bigint, bigint);
 drop function maintenance.assert_undoable(bigint, text);
 drop function maintenance.plan_undo(bigint);
 drop function maintenance.judge_undo(maintenance.run_step);
-drop function maintenance.count_archived(bigint);
+drop function maintenance.count_archived(bigint, regclass, text);
 drop function maintenance.find_undo_problem(regclass, regclass);
 drop function maintenance.undo_archives(bigint);
 

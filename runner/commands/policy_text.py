@@ -94,6 +94,8 @@ def print_details(screen: Screen, answer: PolicyDetails) -> None:
         ("outlook", status.outlook),
         ("sweep on insert", status.insert_sweep),
         ("lease", lease),
+        *(("archive", f"{one['archive']}, of {one['relation']}") for one in answer.archives),
+        ("archive problem", answer.archive_problem),
     )
     screen.say("")
     _print_facts(screen, facts)

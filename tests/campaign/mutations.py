@@ -189,8 +189,11 @@ MUTATIONS: dict[str, tuple[Change, ...]] = {
         ),
     ),
     "undoing a run puts back what others archived": (
-        Change("undo_batch", "< %L and target._archived_by_step = %s',", "< %L and %s > 0',"),
-        Change("undo_batch", "< %L and target._archived_by_step = %s '", "< %L and %s > 0 '"),
+        Change(
+            "undo_batch",
+            "v_mine := format('target._archived_by_step = %s', v_step.undoes)",
+            "v_mine := format('%s > 0', v_step.undoes)",
+        ),
     ),
     "what is put back stays in the archive": (
         Change(

@@ -120,7 +120,10 @@ def short(seed: int, *kinds: str) -> Plan:
 
 @pytest.mark.parametrize(
     ("disk", "kinds"),
-    [(None, ("cut", "kill backend", "disk full")), ("limit", ("kill runner", "disk full"))],
+    [
+        (None, ("cut", "kill backend", "disk full")),
+        pytest.param("limit", ("kill runner", "disk full"), marks=pytest.mark.slow),
+    ],
 )
 def test_a_round_with_faults(disk: str | None, kinds: tuple[str, ...]) -> None:
     server = Scratch(Path(os.environ[FOLDER]), disk)

@@ -163,7 +163,7 @@ def test_an_archive_belongs_to_the_owner_of_the_table_and_only_he_may_make_it(
     )
     with (
         psycopg.connect(db.info.dsn, user=other, autocommit=True) as session,
-        pytest.raises(errors.InsufficientPrivilege, match=r"only the owner of public\.token"),
+        pytest.raises(errors.InsufficientPrivilege, match=r"only the owner of public\.token may"),
     ):
         execute(session, "select maintenance.create_archive('token')")
     with psycopg.connect(db.info.dsn, user=owner, autocommit=True) as session:
@@ -379,6 +379,21 @@ def test_a_run_is_refused_when_archive_and_table_differ(db: Connection, kind: st
         assert count(db, "token_archive") == 5
 
 
+def test_nothing_is_archived_into_what_was_given_away(
+    role: Callable[[str], str], db: Connection
+) -> None:
+    """A trigger of the archive would run with the rights of the table's owner."""
+    archived_tokens(db)
+    execute(db, f"alter table token_archive owner to {role('other')}")
+    put(db, "young", 3)
+    with pytest.raises(
+        errors.ObjectNotInPrerequisiteState,
+        match=r"guard: public\.token and public\.token_archive do not have the same owner",
+    ):
+        run(db)
+    assert count(db) == 3
+
+
 def test_no_token_lifts_a_difference(db: Connection) -> None:
     archived_tokens(db)
     execute(db, "alter table token add extra text")
@@ -496,7 +511,7 @@ def test_only_the_owner_evolves(role: Callable[[str], str], db: Connection) -> N
                 f" grant execute on all functions in schema maintenance to {other}")  # fmt: skip
     with (
         psycopg.connect(db.info.dsn, user=other, autocommit=True) as session,
-        pytest.raises(errors.InsufficientPrivilege, match=r"only the owner of public\.token"),
+        pytest.raises(errors.InsufficientPrivilege, match=r"only the owner of public\.token may"),
     ):
         evolve(session)
 
@@ -781,16 +796,17 @@ def test_the_archives_of_a_policy_are_described(tx: Connection) -> None:
 # Dropped with us
 
 
-def test_a_rollback_refuses_while_an_archive_of_ours_holds_rows(tx: Connection) -> None:
-    archived_tokens(tx, 5)
+@pytest.mark.parametrize("held", [1, 5])
+def test_a_rollback_refuses_while_an_archive_of_ours_holds_rows(tx: Connection, held: int) -> None:
+    archived_tokens(tx, held)
     execute(tx, "create table own (like token)")
     with pytest.raises(errors.ObjectNotInPrerequisiteState) as refusal, tx.transaction():
         execute(tx, "select maintenance.drop_archives()")
     assert refusal.value.diag.message_primary == (
-        "archive public.token_archive holds 5 rows, and would be dropped"
+        f"archive public.token_archive holds {held} rows, and would be dropped"
     )
     assert "set maintenance.drop_archives to on" in str(refusal.value.diag.message_hint)
-    assert count(tx, "token_archive") == 5
+    assert count(tx, "token_archive") == held
 
 
 @pytest.mark.parametrize("way", ["empty", "confirmed"])

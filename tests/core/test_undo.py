@@ -299,6 +299,110 @@ def test_what_a_trigger_is_against_stays_in_the_archive(tx: Connection, kind: st
     assert column(tx, "select distinct name from token") == ["dead"]
 
 
+@pytest.mark.parametrize("code", ["25006", "42501", "53100", "54000", "55000", "57014", "XX000"])
+def test_what_is_no_fault_of_a_row_ends_the_undo_and_is_not_noted_on_each(
+    tx: Connection, code: str
+) -> None:
+    number = archived_tokens(tx)
+    execute(
+        tx,
+        NOTE.format(f"raise 'whatever' using errcode = '{code}';")
+        + "create trigger note before insert on token for each row execute function note()",
+    )
+    with pytest.raises(psycopg.Error, match="whatever"), tx.transaction():
+        undo(tx, number)
+    assert count(tx, "token_archive") == 20
+
+
+def test_no_message_is_longer_than_a_log_can_bear(tx: Connection) -> None:
+    number = archived_tokens(tx, 1)
+    execute(
+        tx,
+        NOTE.format("raise '%', repeat('x', 5000);")
+        + "create trigger note before insert on token for each row execute function note()",
+    )
+    undo(tx, number)
+    assert [len(one["message"]) for one in conflicts(tx)] == [1000]
+
+
+def test_of_rows_that_are_alike_none_comes_back_as_another(tx: Connection) -> None:
+    execute(
+        tx,
+        "create table token (expires_at timestamptz, name text);"
+        f"insert into token select {DEAD}, name from unnest(array['b', 'a', 'a']) as name",
+    )
+    an_archive(tx)
+    number = archive(tx)
+    execute(
+        tx,
+        NOTE.format(
+            "if new.name = 'a' and exists (select from public.token where name = 'a') then"
+            " new.name := 'b'; end if; return new;"
+        )
+        + "create trigger note before insert on token for each row execute function note()",
+    )
+    assert undo(tx, number)[:2] == (2, "incomplete")
+    assert column(tx, "select name from token order by 1") == ["a", "b"]
+    assert column(tx, "select name from token_archive") == ["a"]
+
+
+def test_a_table_that_inherits_from_the_archive_is_left_alone(tx: Connection) -> None:
+    number = archived_tokens(tx, 5)
+    execute(
+        tx,
+        "create table heir () inherits (token_archive);"
+        " insert into heir select * from only token_archive",
+    )
+    assert undo(tx, number).restored == 5
+    assert (count(tx), count(tx, "heir"), count(tx, "only token_archive")) == (5, 5, 0)
+
+
+def test_what_a_trigger_of_a_partition_is_against_stays_as_well(tx: Connection) -> None:
+    execute(
+        tx,
+        "create table token (id bigint primary key, expires_at timestamptz, name text)"
+        " partition by range (id); create table token_1 partition of token default;"
+        f"insert into token select n, {DEAD}, 'dead' from generate_series(1, 20) as n",
+    )
+    an_archive(tx)
+    number = archive(tx)
+    execute(
+        tx,
+        NOTE.format("new.name := 'x'; return new;")
+        + "create trigger note before insert on token_1 for each row execute function note()",
+    )
+    assert undo(tx, number)[:2] == (0, "incomplete")
+
+
+def test_without_time_each_batch_tries_once_and_gets_to_the_end_all_the_same(
+    tx: Connection,
+) -> None:
+    number = archived_tokens(tx, 20)
+    execute(tx, "insert into token values (7, now(), 'live'), (14, now(), 'live')")
+    tried: list[int] = []
+    done = undo(tx, number, time_goal="0 s", between=tried.append)
+    assert done[:2] == (18, "incomplete")
+    assert 3 < len(done.batches) < 15, "more at once after a success"
+    assert len(tried) > len(done.batches)
+    assert scalar(
+        tx, "select batches from maintenance.run_step order by id desc limit 1"
+    ) == len(done.batches)  # fmt: skip
+
+
+def test_an_undo_that_finds_nothing_any_more_says_so(tx: Connection) -> None:
+    number = archived_tokens(tx, 20)
+    step, token, *_ = open_undo(tx, number)
+    execute(tx, "delete from token_archive")
+    cursor: dict[str, Any] | None = None
+    reason = None
+    while reason is None:
+        [(reason, cursor)] = rows(
+            tx, "select exit_reason, next_cursor from maintenance.undo_batch(%s, %s, %s)",
+            step, token, None if cursor is None else Jsonb(cursor),
+        )  # fmt: skip
+    assert reason == "nothing_to_do"
+
+
 def test_a_trigger_that_changes_nothing_is_no_hindrance(tx: Connection) -> None:
     number = archived_tokens(tx)
     execute(
@@ -488,8 +592,11 @@ def test_rows_that_refer_to_one_another_come_back_in_whatever_order_they_lie(
         " delete from token_archive; insert into token_archive select * from again;"
         " drop table again",
     )  # fmt: skip
-    assert undo(tx, number, size)[:2] == (200, "exhausted")
+    done = undo(tx, number, size)
+    assert done[:2] == (200, "exhausted")
     assert conflicts(tx) == []
+    if size == 1000:
+        assert done.batches == [200], "they could come back together"
 
 
 def test_orphans_stay_and_those_that_are_none_come_back(tx: Connection) -> None:
@@ -501,10 +608,13 @@ def test_orphans_stay_and_those_that_are_none_come_back(tx: Connection) -> None:
     )
     an_archive(tx)
     number = archive(tx)
-    execute(tx, "delete from token_archive where id in (50, 60)")
-    assert undo(tx, number, 30)[:2] == (180, "incomplete")
-    assert {one["sqlstate"] for one in conflicts(tx)} == {"23503"}
-    assert {one["key"]["id"] // 10 for one in conflicts(tx)} == {5, 6}
+    execute(tx, "delete from token_archive where id in (50, 60);"
+                " insert into token values (99, now(), 'live')")  # fmt: skip
+    assert undo(tx, number, 30)[:2] == (179, "incomplete")
+    refused = [one["key"]["id"] for one in conflicts(tx)]
+    assert sorted(refused) == [*range(51, 60), *range(61, 70), 99], "each once"
+    assert {one["sqlstate"] for one in conflicts(tx)} == {"23503", "23505"}
+    assert column(tx, "select name from token where id = 99") == ["live"]
 
 
 def a_family(db: Connection) -> int:
@@ -604,6 +714,13 @@ def test_one_policy_of_a_run_can_be_undone_alone_and_the_others_say_why_they_can
         ("create rule r as on delete to token_archive do instead nothing", "cannot",
          "public.token_archive has a rule on DELETE"),
         ("create rule r as on delete to token do also notify token", "ready", None),
+        ("create publication p for all tables", "cannot",
+         "publication p sends deletes, and public.token_archive has no replica identity: alter"
+         " table public.token_archive replica identity full"),
+        ("create publication p for all tables with (publish = 'insert')", "ready", None),
+        ("create publication p for table token", "ready", None),
+        ("create publication p for all tables; alter table token_archive replica identity full",
+         "ready", None),
         ("delete from token_archive where id > 5", "ready",
          "of 20 rows that went, 5 are in archives"),
         ("delete from token_archive", "nothing", "nothing of it is in its archive any more"),
@@ -830,6 +947,7 @@ def test_what_others_hold_to_the_end_is_counted_and_nobody_is_waited_for_long(
     assert undo(db, number)[:2] == (5, "exhausted")
 
 
+@pytest.mark.slow
 def test_who_holds_the_table_does_not_cost_a_wait_for_each_row(
     db: Connection, another: Callable[[], Connection]
 ) -> None:
@@ -946,6 +1064,23 @@ def test_a_cancelled_undo_says_so_keeps_what_came_back_and_gives_the_lease_back(
     ) == [("stopped", 30, "57014")]  # fmt: skip
     execute(db, "drop trigger gate on token")
     assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (10, 0)
+
+
+def test_a_cancelled_undo_goes_on_with_no_other_policy(db: Connection) -> None:
+    a_table(db, "other")
+    put(db, "dead", 5, table="other")
+    an_archive(db, "other", priority=1)
+    a_table(db)
+    put(db, "dead", 5)
+    an_archive(db, priority=2)
+    [(number, *_)] = rows(db, "call maintenance.run_operations(array['other', 'token'])")
+    gate(db)
+    with closed_gate(db), calling(db, f"call maintenance.undo_run({number})") as undoing:
+        until(lambda: at_the_gate(db))
+        execute(db, "select pg_cancel_backend(%s)", undoing.pid)
+        undoing.wait()
+    assert "token: stopped" in str(undoing.error)
+    assert (count(db), count(db, "other")) == (0, 0)
 
 
 @pytest.mark.parametrize("how", ["stop", "pause"])
@@ -1115,6 +1250,7 @@ def test_what_the_owner_has_on_his_tables_runs_as_the_owner(
     )
     assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (20, 0)
     assert column(db, "select distinct who from noted") == [owner]
+    assert scalar(db, "show search_path") == '"$user", public'
 
 
 def test_an_owner_who_altered_what_acts_for_him_is_refused(
@@ -1140,13 +1276,14 @@ def test_forced_row_security_hides_nothing_silently(db: Connection, owned: tuple
 # How much it costs
 
 
-def test_the_walk_reads_what_the_step_left_and_no_more(db: Connection) -> None:
+def test_with_an_index_undo_reads_what_the_step_left_and_no_more(db: Connection) -> None:
     number = archived_tokens(db, 50)
     execute(
         db,
         "insert into token_archive (id, _archived_by_step)"
         " select 10000 + n, 1000 + n / 1000 from generate_series(1, 200000) as n",
     )
+    execute(db, "create index on token_archive (_archived_by_step)")
     execute(db, "vacuum analyze token_archive")
     pages = scalar(db, "select pg_relation_size('token_archive') / 8192")
     before = blocks_read(db)

@@ -51,7 +51,7 @@ def complete(new_database: Callable[..., str], server: TestServer) -> str:
 
 @pytest.mark.parametrize(
     "moment",
-    [pytest.param(moment, marks=pytest.mark.slow if moment % 2 else ()) for moment in range(20)],
+    [pytest.param(moment, marks=pytest.mark.slow if moment % 4 else ()) for moment in range(20)],
 )
 def test_killed_at_any_moment_the_next_migrate_completes(
     empty: str, complete: str, moment: int

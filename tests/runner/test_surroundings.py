@@ -142,14 +142,14 @@ def test_a_second_dump_within_a_second_replaces_nothing(
 @pytest.mark.parametrize(
     "setting",
     [
-        "datestyle = 'SQL, DMY'",
+        pytest.param("datestyle = 'SQL, DMY'", marks=pytest.mark.slow),
         "default_transaction_isolation = 'serializable'",
         "default_transaction_read_only = on",
         "idle_in_transaction_session_timeout = '300ms'",
-        "idle_session_timeout = '300ms'",
-        "lock_timeout = '1ms'",
-        "search_path = ''",
-        "client_encoding = 'SQL_ASCII'",
+        pytest.param("idle_session_timeout = '300ms'", marks=pytest.mark.slow),
+        pytest.param("lock_timeout = '1ms'", marks=pytest.mark.slow),
+        pytest.param("search_path = ''", marks=pytest.mark.slow),
+        pytest.param("client_encoding = 'SQL_ASCII'", marks=pytest.mark.slow),
         "timezone = 'Asia/Kathmandu'",
     ],
 )

@@ -236,7 +236,7 @@ def test_while_a_run_is_at_it_nothing_is_undone(
     opened = scalar(driver, "select maintenance.open_run('a driver')")
     execute(driver, "select maintenance.open_step(%s, 'token')", opened)
     code, _, err = told(url, "undo", str(number), "--yes")
-    assert code == Exit.BUSY
+    assert code == Exit.BUSY, err
     assert "error: token: lease_held: step " in err
     assert count(db) == 5
 
@@ -262,17 +262,15 @@ def test_a_session_that_is_ended_leaves_every_row_in_one_place(
 ) -> None:
     number = run(url)
     seen = 0
+    ours = "(select pid from pg_stat_activity where datname = current_database()" \
+        " and application_name = 'runner undo') as session"  # fmt: skip
 
     def watch(_: api.Progress) -> None:
         nonlocal seen
         seen += 1
         if seen == 3:
-            execute(
-                db,
-                "select pg_terminate_backend(pid) from pg_stat_activity"
-                " where application_name = 'runner undo'",
-            )
-            until(lambda: not count(db, "pg_stat_activity where application_name = 'runner undo'"))
+            execute(db, f"select pg_terminate_backend(pid) from {ours}")
+            until(lambda: not count(db, ours))
 
     refusal = refused(url, number, batch_size=6, watch=watch)
     assert refusal.message == "the connection was lost"
@@ -300,6 +298,44 @@ def test_dependents_come_back_with_their_rows(db: Connection) -> None:
     assert (count(db), count(db, "item"), count(db, "item_archive")) == (0, 0, 20)
     assert api.undo(url, number).restored == 40
     assert (texts(db), texts(db, "item")) == before
+
+
+def test_dependents_of_a_row_that_is_refused_stay_with_it(db: Connection) -> None:
+    url = db.info.dsn
+    a_table(db)
+    put(db, "dead", 20)
+    execute(
+        db,
+        "create table item (id bigint primary key, token bigint not null references token);"
+        " insert into item select id * 10, id from token; create index on item (token)",
+    )
+    archive(url, dependents=[ITEMS])
+    number = run(url)
+    execute(db, "insert into token (id, expires_at, name) values (3, now() + '1 d', 'new')")
+    done = api.undo(url, number)
+    assert (done.code, done.restored, done.steps[0].left_over) == (Exit.FAILED, 38, 2)
+    assert count(db, "item", "token = 3") == 0
+    assert [
+        conflict["message"].partition(" violates")[0] for conflict in done.steps[0].conflicts
+    ] == ["duplicate key value", "1 rows went with rows that are in the archive still"]
+    execute(db, "delete from token where id = 3")
+    assert api.undo(url, number).restored == 2
+    assert rows(db, "select id from item where token = 3") == [(30,)]
+
+
+def test_a_deferred_constraint_refuses_rows_and_not_the_commit(url: str, db: Connection) -> None:
+    number = run(url)
+    execute(
+        db,
+        "create table owner (name text primary key); create table note (name text references owner"
+        " deferrable initially deferred); create function jot() returns trigger language plpgsql"
+        " as $$ begin insert into public.note values (new.name); return new; end $$;"
+        " create trigger jot after insert on token for each row execute function jot()",
+    )
+    done = api.undo(url, number)
+    assert (done.restored, done.steps[0].left_over) == (0, 20)
+    assert done.steps[0].conflicts[0]["sqlstate"] == "23503"
+    assert count(db, "token_archive") == 20
 
 
 def test_an_archive_gets_the_name_that_it_is_given(db: Connection) -> None:
@@ -366,6 +402,15 @@ def test_a_column_that_was_dropped_stays_in_the_archive(url: str, db: Connection
 def test_an_archive_that_is_in_line_is_left_as_it_is(url: str) -> None:
     code, out, _ = told(url, "policy", "set", "token", "--evolve-archive")
     assert (code, out) == (Exit.DONE, "the archives of token are in line with their tables\n")
+
+
+def test_a_policy_that_archives_can_delete_instead(url: str, db: Connection) -> None:
+    code, _, _ = told(url, "policy", "set", "token", "action=delete", "archive_table=none")
+    assert code == Exit.DONE
+    run(url)
+    assert (count(db), count(db, "token_archive")) == (5, 0)
+    assert told(url, "policy", "set", "token", "action=", "archive_table=")[0] == Exit.DONE
+    assert setting(db, "token", "archive_table") == "token_archive"
 
 
 def test_without_anything_to_change_set_says_so(url: str) -> None:

@@ -30,6 +30,24 @@ as $function$
                     and doing.event = ruled.ev_type::text
                 order by ruled.oid
                 limit 1
+            ),
+            (
+                select format(
+                    'publication %I sends deletes, and %s has no replica identity: '
+                    'alter table %2$s replica identity full',
+                    publication.pubname, archive
+                )
+                from pg_catalog.pg_publication as publication
+                join pg_catalog.pg_publication_tables as published
+                    on published.pubname = publication.pubname
+                join pg_catalog.pg_namespace as namespace
+                    on namespace.nspname = published.schemaname
+                where publication.pubdelete
+                  and namespace.oid = kept.relnamespace
+                  and published.tablename = kept.relname
+                  and not maintenance.has_replica_identity(archive)
+                order by publication.pubname
+                limit 1
             )
         )
     end

@@ -31,7 +31,7 @@ begin
                 )::bigint
             ),
             0
-        )
+        )::bigint
         into v_stayed
         from jsonb_each(v_answer -> 'parts') as part;
     end if;

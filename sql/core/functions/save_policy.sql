@@ -1,7 +1,8 @@
 -- Puts a policy together, checks it, stores it, and notes the change. Returns the stored row.
 --
 -- Settings come in three layers: what is usual, what was registered, what users changed. Among the
--- changes, null takes one back; so a limit is lifted with a word, 'none'.
+-- changes, null takes one back; so a limit is lifted, and what belongs to another action taken
+-- away, with a word: 'none'.
 
 create or replace function maintenance.save_policy(
     policy text,
@@ -77,7 +78,8 @@ begin
     from jsonb_each(v_given) as given
     where given.value = '"none"'
       and given.key in (
-          'max_rows', 'max_duration', 'guard_rows', 'guard_share', 'backup_within', 'max_silence'
+          'max_rows', 'max_duration', 'guard_rows', 'guard_share', 'backup_within', 'max_silence',
+          'archive_table', 'assignments'  -- which belong to one action
       );
 
     begin

@@ -26,7 +26,6 @@ create or replace function maintenance.undo_batch(
 language plpgsql
 security definer  -- operators need no right on the table: see install_executor
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '20ms'  -- to see how large a table is takes a lock as well
 as $function$
 #variable_conflict use_variable
 declare
@@ -43,6 +42,7 @@ declare
     v_pair record;
     v_leaf regclass;
     v_edges jsonb;
+    v_mine text;
     v_low text;
     v_pace integer;
     v_limit integer;
@@ -90,7 +90,7 @@ begin
     end if;
 
     -- 1. Which archive, and which part of it.
-    select undone.source, undone.archive
+    select undone.source, undone.archive, undone.of_waiting
     into v_pair
     from maintenance.undo_archives(v_step.undoes) as undone
     where undone.place = (v_cursor ->> 'place')::bigint
@@ -161,9 +161,26 @@ begin
         limit 1;
 
         if v_leaf is null then
+            v_left := case
+                when v_pair.of_waiting is not null then
+                    maintenance.count_archived(v_step.undoes, v_pair.archive, v_pair.of_waiting)
+                else 0
+            end;
             next_cursor := v_cursor || jsonb_build_object(
-                'place', (v_cursor ->> 'place')::bigint + 1, 'after', 0
+                'place', (v_cursor ->> 'place')::bigint + 1, 'after', 0,
+                'refused', (v_cursor ->> 'refused')::bigint + v_left
             );
+
+            update maintenance.run_step as logged
+            set conflicts = coalesce(logged.conflicts, '[]') || jsonb_build_object(
+                'relation', v_pair.source,
+                'archive', v_pair.archive,
+                'key', '{}'::jsonb,
+                'message', format('%s rows went with rows that are in the archive still', v_left),
+                'sqlstate', '23503'
+            )
+            where logged.id = step
+              and v_left > 0;
             return;
         end if;
 
@@ -190,6 +207,9 @@ begin
         );
     end if;
 
+    v_mine := format('target._archived_by_step = %s', v_step.undoes)
+        || coalesce(' and not (' || v_pair.of_waiting || ')', '');
+
     -- 2. Its rows, put back: those of some blocks, at most so many. While rows are tried one by
     -- one, no more of them are locked than there will be time for.
     v_low := format(
@@ -200,7 +220,7 @@ begin
         )
     );
     v_pace := least((v_cursor ->> 'pace')::integer, v_size);
-    v_limit := least(v_size, v_pace * 100::bigint);
+    v_limit := least(v_size, v_pace * 100::bigint)::integer;
     v_is_proved := exists (
         select
         from pg_catalog.pg_trigger as trigger
@@ -215,8 +235,8 @@ begin
     );
 
     -- What nobody has refused so far goes at once, if that is no more than a batch: a page has less
-    -- than 300 rows, or about as many as those before. Else rows are locked first, and tried as time
-    -- allows.
+    -- than 300 rows, or about as many as those before. Else rows are locked first, and tried as
+    -- time allows.
     if v_scale > 0
        and v_pace = v_size
        and (v_cursor ->> 'span')::numeric * (v_cursor ->> 'dense')::numeric <= v_size
@@ -229,8 +249,8 @@ begin
                     v_pair.archive,
                     v_leaf,
                     format(
-                        'target.ctid >= %L and target.ctid < %L and target._archived_by_step = %s',
-                        v_low, v_cursor ->> 'at', v_step.undoes
+                        'target.ctid >= %L and target.ctid < %L and %s',
+                        v_low, v_cursor ->> 'at', v_mine
                     ),
                     v_is_proved
                 ),
@@ -262,15 +282,15 @@ begin
                 format(
                     'select coalesce(jsonb_agg(found.row::text order by found.row), ''[]'') from ('
                     'select target.ctid from only %s as target where target.ctid >= %L '
-                    'and target.ctid < %L and target._archived_by_step = %s '
+                    'and target.ctid < %L and %s '
                     'order by target.ctid desc limit $1 for update skip locked) as found (row)',
-                    v_leaf, v_low, v_cursor ->> 'at', v_step.undoes
+                    v_leaf, v_low, v_cursor ->> 'at', v_mine
                 ),
                 size => v_limit
             )
         ) with ordinality as found;
 
-        v_seen := coalesce(cardinality(v_taken), 0);
+        v_seen := coalesce(cardinality(v_taken), 0)::bigint;
     end if;
 
     if v_taken is not null then
