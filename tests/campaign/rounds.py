@@ -322,7 +322,7 @@ class Round:
                 thread.start()
             trouble.make(self.plan.faults)
             until(
-                lambda: all(command.is_done for command in commands),
+                lambda: self._is_up() and all(command.is_done for command in commands),
                 began + self.longest - monotonic(),
             )
             sleep(max(0, began + SHORTEST - monotonic()))
@@ -352,8 +352,15 @@ class Round:
             if one.failure is not None:
                 raise one.failure
 
+    def _is_up(self) -> bool:
+        """See to it that the server runs: it may have gone down after the faults were over."""
+        if not self._scratch.server.is_running():
+            self._scratch.mend()
+        return True
+
     def _settle(self) -> list[str]:
         """Wait until all is quiet, and until each writer knows what it has committed."""
+        self._scratch.mend()
         for writer in self._writers:
             for is_last in (False, False, True):
                 try:

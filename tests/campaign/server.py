@@ -219,6 +219,7 @@ class Scratch:
 
     def create_database(self, name: str) -> None:
         """Make a database from the template, to be tended."""
+        self.mend()
         with self.connect("postgres") as admin:
             execute(admin, f"drop database if exists {name} with (force)")
             execute(admin, f"create database {name} template {TEMPLATE} strategy file_copy")
@@ -255,13 +256,18 @@ class Scratch:
 
     def kill_postmaster(self) -> None:
         """Kill -9 the server itself, and start it again."""
-        processes = processes_of(self.folder)
-        if str(self.folder) in programs.command_line(processes[0]):
-            os.kill(processes[0], signal.SIGKILL)
-            deadline = monotonic() + 30
-            while any(map(programs.command_line, processes)) and monotonic() < deadline:
-                sleep(0.01)  # its sessions have yet to notice
+        self._kill()
         self.mend()
+
+    def _kill(self) -> None:
+        processes = processes_of(self.folder)
+        if not processes or str(self.folder) not in programs.command_line(processes[0]):
+            return
+        with suppress(ProcessLookupError):
+            os.kill(processes[0], signal.SIGKILL)
+        deadline = monotonic() + 30
+        while any(map(programs.command_line, processes)) and monotonic() < deadline:
+            sleep(0.01)  # its sessions have yet to notice
 
     def restart(self) -> None:
         """Stop the server as its administrator would, and start it again."""
@@ -269,6 +275,20 @@ class Scratch:
         self.mend()
 
     def mend(self) -> None:
-        """Give the disk room, and see to it that the server runs."""
+        """Give the disk room, and see to it that the server takes sessions.
+
+        One that was short of room may give up in the middle of its recovery, after it was seen to
+        run; or it stays, without the process that recovers, and never takes a session again. So
+        it is asked for one, and where it refuses for long, it is killed and started anew.
+        """
         self.disk.free()
-        self.server.start()
+        for is_last in (False, False, False, True):
+            self.server.start()
+            try:
+                self.connect("postgres", seconds=5).close()
+            except psycopg.OperationalError:
+                if is_last:
+                    raise
+                self._kill()
+            else:
+                return

@@ -358,7 +358,8 @@ class Writer:
             self.said[str(error.sqlstate)] = self.said.get(str(error.sqlstate), 0) + 1
             if session.closed or _is_loss(error):
                 raise psycopg.OperationalError from error
-            if not isinstance(error, CONFLICTS) and not self._is_orphan(error):
+            is_full = "File too large" in str(error)  # where no disk can be mounted
+            if not (isinstance(error, CONFLICTS) or is_full or self._is_orphan(error)):
                 message = f"{self.title}, {self.level}: {error.sqlstate}: {error}"
                 raise GaveUpError(message) from error
             execute(session, "rollback")
