@@ -19,7 +19,7 @@ from psycopg.rows import class_row
 
 from runner.connection import connect, literal
 from runner.database import installed
-from runner.errors import Exit, RunnerError
+from runner.errors import Exit, RunnerError, reported
 from runner.locks import Session, Terms
 from runner.resources import query
 
@@ -137,12 +137,7 @@ def explained(error: psycopg.Error) -> RunnerError:
         code = Exit.REFUSED
     else:
         code = Exit.FAILED
-    return RunnerError(
-        error.diag.message_primary or " ".join(str(error).split()),
-        detail=error.diag.message_detail,
-        hint=error.diag.message_hint,
-        code=code,
-    )
+    return reported(error, code=code)
 
 
 @contextmanager

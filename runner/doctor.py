@@ -13,7 +13,7 @@ from psycopg import errors
 from psycopg.rows import class_row
 
 from runner.connection import connect, refuse_pooler, refuse_pooler_url
-from runner.errors import RunnerError
+from runner.errors import RunnerError, sentence
 from runner.identity import LOCAL, endpoint, identified
 from runner.status import status
 
@@ -174,7 +174,7 @@ def _database(connection: Connection) -> list[Finding]:
                 "database",
                 None,
                 UNKNOWN,
-                error.diag.message_primary or str(error),
+                sentence(error),
                 f"select maintenance.grant_monitor('{connection.info.user}')",
             )
         ]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psycopg import Error
 
 
 class Exit(IntEnum):
@@ -39,3 +43,18 @@ class RunnerError(Exception):
         self.detail = detail
         self.hint = hint
         self.code = code
+
+
+def sentence(error: Error) -> str:
+    """Return what PostgreSQL, or its driver, reports as one sentence."""
+    return error.diag.message_primary or " ".join(str(error).split())
+
+
+def reported(error: Error, *, hint: str | None = None, code: Exit = Exit.FAILED) -> RunnerError:
+    """Put what PostgreSQL reports into our form; ``hint`` goes before its own."""
+    return RunnerError(
+        sentence(error),
+        detail=error.diag.message_detail,
+        hint=hint or error.diag.message_hint,
+        code=code,
+    )

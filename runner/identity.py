@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 
 from runner.connection import refuse_pooler_url
 from runner.database import installed
-from runner.errors import Exit, RunnerError
+from runner.errors import Exit, RunnerError, reported
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -119,13 +119,7 @@ def assert_endpoint(connection: Connection) -> None:
     try:
         connection.execute("select maintenance.assert_endpoint(%s)", (endpoint(connection),))
     except errors.ObjectNotInPrerequisiteState as error:
-        report = error.diag
-        raise RunnerError(
-            report.message_primary or str(error),
-            detail=report.message_detail,
-            hint=report.message_hint,
-            code=Exit.REFUSED,
-        ) from None
+        raise reported(error, code=Exit.REFUSED) from None
 
 
 def remember_first(connection: Connection) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import Error, errors
 
-from runner.errors import Exit, RunnerError
+from runner.errors import Exit, RunnerError, reported
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -49,12 +49,8 @@ def asking(connection: Connection, name: str) -> Generator[None]:
     except MISSING:
         raise
     except Error as error:
-        raise RunnerError(
-            error.diag.message_primary or str(error),
-            detail=error.diag.message_detail,
-            hint=error.diag.message_hint,
-            code=Exit.USAGE if isinstance(error, MEANINGLESS) else Exit.FAILED,
-        ) from None
+        code = Exit.USAGE if isinstance(error, MEANINGLESS) else Exit.FAILED
+        raise reported(error, code=code) from None
 
 
 def _near(connection: Connection, name: str) -> str:

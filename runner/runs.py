@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from runner.brake import Signal
 from runner.connection import refuse_pooler, refuse_pooler_url
 from runner.database import installed
-from runner.errors import Exit, RunnerError
+from runner.errors import Exit, RunnerError, reported, sentence
 from runner.identity import assert_endpoint
 from runner.locks import Terms
 from runner.policies import PolicyPlan, read_plan
@@ -180,7 +180,7 @@ def _plan(connection: Connection, policy: Policy, *, exact: bool) -> Plan:
     except (psycopg.errors.InsufficientPrivilege, psycopg.OperationalError):
         raise
     except psycopg.Error as error:
-        return Plan(policy, None, error.diag.message_primary or str(error))
+        return Plan(policy, None, sentence(error))
     assert row is not None
     return Plan(policy, read_plan(row[0]))
 
@@ -263,11 +263,7 @@ def open_run(connection: Connection, program: str, arguments: Mapping[str, Any])
             "select maintenance.open_run(%s, %s)", (program, Jsonb(dict(arguments)))
         ).fetchone()
     except ObjectNotInPrerequisiteState as error:  # a copy that was not adopted
-        raise RunnerError(
-            error.diag.message_primary or str(error),
-            detail=error.diag.message_detail,
-            hint="`runner adopt-clone` if this copy shall be tended as well.",
-            code=Exit.REFUSED,
-        ) from None
+        hint = "`runner adopt-clone` if this copy shall be tended as well."
+        raise reported(error, hint=hint, code=Exit.REFUSED) from None
     assert row is not None
     return row[0]

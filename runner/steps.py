@@ -33,7 +33,7 @@ from psycopg.types.json import Jsonb
 from runner.brake import Brake, Signal
 from runner.connection import literal
 from runner.database import installed
-from runner.errors import Exit, RunnerError
+from runner.errors import Exit, RunnerError, sentence
 from runner.locks import Terms
 from runner.pace import Pace
 
@@ -331,7 +331,7 @@ class Step:
         except psycopg.OperationalError as error:
             if not self._crew.first.closed:
                 raise
-            raise self._lost(sentence(error.diag, error)) from None
+            raise self._lost(sentence(error)) from None
 
     def _carry_out(self) -> StepResult:
         began = monotonic()
@@ -472,7 +472,7 @@ class Step:
         try:
             self._brake.check(self._crew.pids)
         except psycopg.Error as error:
-            why = sentence(error.diag, error)
+            why = sentence(error)
             self._end(_Ended("error", f"the load cannot be read: {why}", error.sqlstate))
         except RunnerError as error:
             self._end(_Ended("error", f"the load cannot be read: {error.message}"))
@@ -508,10 +508,10 @@ class Step:
                 self._end(INTERRUPTED)
             case QueryCanceled():
                 self._is_cancelled = True
-                self._end(_Ended("stopped", sentence(error.diag, error), error.sqlstate))
+                self._end(_Ended("stopped", sentence(error), error.sqlstate))
             case psycopg.Error():
                 lost = "the connection was lost: " if session.closed else ""
-                self._end(_Ended("error", lost + sentence(error.diag, error), error.sqlstate))
+                self._end(_Ended("error", lost + sentence(error), error.sqlstate))
             case RunnerError():
                 self._end(_Ended("error", " ".join(filter(None, (error.message, error.detail)))))
             case _:
@@ -606,7 +606,7 @@ class Step:
             try:
                 connection.execute(literal(row[0]))
             except psycopg.Error as error:
-                warnings.append(sentence(error.diag, error))
+                warnings.append(sentence(error))
         return Vacuumed(row[0], monotonic() - began, "; ".join(warnings) or None)
 
     def _result(self, step: int, seconds: float, vacuum: Vacuumed | None = None) -> StepResult:
@@ -631,7 +631,7 @@ class Step:
             relation=self._policy.relation,
             action=self._policy.action,
             exit_reason="error",
-            message=sentence(error.diag, error),
+            message=sentence(error),
             removed=0,
             dependents=0,
             cascaded=0,
@@ -657,8 +657,3 @@ def _warnings(connection: Connection) -> Generator[list[str]]:
         yield heard
     finally:
         connection.remove_notice_handler(hear)
-
-
-def sentence(report: Diagnostic, error: psycopg.Error) -> str:
-    """Return what PostgreSQL reports as one sentence."""
-    return report.message_primary or " ".join(str(error).split())

@@ -15,11 +15,11 @@ from psycopg.types.json import Jsonb
 
 from runner.connection import refuse_pooler, refuse_pooler_url
 from runner.database import installed
-from runner.errors import Exit, RunnerError
+from runner.errors import Exit, RunnerError, reported, sentence
 from runner.identity import assert_endpoint
 from runner.locks import Terms
 from runner.runs import open_run, worst
-from runner.steps import EXITS, Progress, sentence
+from runner.steps import EXITS, Progress
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -157,7 +157,7 @@ def undo(
                 raise
             raise RunnerError(
                 "the connection was lost",
-                detail=f"{sentence(error.diag, error)} What was put back until then is back.",
+                detail=f"{sentence(error)} What was put back until then is back.",
                 hint="Run the command again: it puts back what is left.",
             ) from None
         finally:
@@ -177,15 +177,11 @@ def undo(
 def _plan(connection: Connection, run: int, policy: str | None) -> UndoPlan:
     try:
         connection.execute("select maintenance.assert_undoable(%s, %s)", (run, policy))
-    except (ObjectNotInPrerequisiteState, UndefinedObject) as error:
-        raise RunnerError(
-            error.diag.message_primary or str(error),
-            detail=error.diag.message_detail,
-            hint="`runner history` lists the runs."
-            if isinstance(error, UndefinedObject)
-            else error.diag.message_hint,
-            code=Exit.USAGE if isinstance(error, UndefinedObject) else Exit.FAILED,
-        ) from None
+    except UndefinedObject as error:
+        hint = "`runner history` lists the runs."
+        raise reported(error, hint=hint, code=Exit.USAGE) from None
+    except ObjectNotInPrerequisiteState as error:
+        raise reported(error) from None
     steps = (
         connection.cursor(row_factory=class_row(UndoStep))
         .execute(
@@ -241,7 +237,7 @@ class _Undo:
                 if self._connection.closed:
                     raise
                 reason = "stopped" if isinstance(error, QueryCanceled) else "error"
-                ended = (reason, sentence(error.diag, error), error.sqlstate)
+                ended = (reason, sentence(error), error.sqlstate)
             self._connection.execute(
                 "select maintenance.close_step(%s, %s, %s, %s, %s)", (step, token, *ended)
             )

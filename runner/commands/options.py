@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from runner.errors import Exit, RunnerError
+from runner.errors import Exit, RunnerError, reported
 from runner.screen import Output, Screen
 
 if TYPE_CHECKING:
@@ -100,12 +100,7 @@ def _explained(error: Exception) -> RunnerError:
         from psycopg import Error
 
         if isinstance(error, Error):
-            report = error.diag
-            return RunnerError(
-                report.message_primary or " ".join(str(error).split()),
-                detail=report.message_detail,
-                hint=report.message_hint,
-            )
+            return reported(error)
     if isinstance(error, UnicodeEncodeError):  # bytes in our arguments that psycopg cannot send
         return RunnerError(
             "what was given is not text in UTF-8",
