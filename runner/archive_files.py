@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import sys
 import zlib
 from collections.abc import Generator, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from runner.errors import Exit, RunnerError
+from runner.files import PARTIAL
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -28,8 +28,6 @@ else:
 
 VERSION = 1
 CHUNK = 1 << 18
-PARTIAL = ".partial"
-"""What the name of a file ends with until it is complete, and proved."""
 
 
 class Compression(StrEnum):
@@ -291,11 +289,6 @@ def files_in(paths: list[Path]) -> list[Path]:
             raise RunnerError(f"there is no archive file in {path}", code=Exit.USAGE)
         found += inside
     return list(dict.fromkeys(found))
-
-
-def safe_name(archive: str) -> str:
-    """Return the name of a table as a part of the name of a file."""
-    return re.sub(r"[^\w.-]+", "_", archive).strip("_.")[:100] or "archive"
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import subprocess
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from psycopg import Connection
@@ -16,6 +13,7 @@ from psycopg import Connection
 from runner.clients import command, find
 from runner.connection import scrubbed
 from runner.errors import RunnerError
+from runner.files import partial_of, reserve, sync
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def dump(connection: Connection, url: str, folder: Path) -> Backup:
     pg_restore = find("pg_restore", server_version=version)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file, descriptor = _reserved(folder, connection.info.dbname)
+        file, descriptor = reserve(folder, f"backup_{connection.info.dbname}", ".dump")
     except OSError as error:
         raise RunnerError(
             f"cannot write a backup into {folder}",
@@ -47,7 +45,7 @@ def dump(connection: Connection, url: str, folder: Path) -> Backup:
             hint="Name a folder in runner.toml, as folder in the section [backup], "
             "or go without one: --no-backup.",
         ) from None
-    partial = file.with_suffix(".partial")
+    partial = partial_of(file)
     try:
         arguments, environ = command(pg_dump, url, "--format=custom", connection=connection)
         with os.fdopen(descriptor, "wb") as target:
@@ -61,32 +59,10 @@ def dump(connection: Connection, url: str, folder: Path) -> Backup:
                 hint="Say which server is meant in the URL alone, and report this.",
             )
         os.link(partial, file)  # unlike a rename, this never replaces a file
-        _sync(folder)
+        sync(folder)
     finally:
         partial.unlink(missing_ok=True)
     return Backup(file, file.stat().st_size)
-
-
-def _reserved(folder: Path, database: str) -> tuple[Path, int]:
-    """Choose a name that no other dump has, and open its temporary file."""
-    safe_name = "".join(c if c.isalnum() or c in "-_." else "_" for c in database)
-    name = f"backup_{safe_name}_{datetime.now().astimezone():%Y%m%d_%H%M%S}"
-    for suffix in ("", *(f"_{number}" for number in range(2, 100))):
-        file = folder / f"{name}{suffix}.dump"
-        if file.exists():
-            continue
-        with suppress(FileExistsError):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            return file, os.open(file.with_suffix(".partial"), flags, 0o600)
-    raise FileExistsError(errno.EEXIST, "too many dumps within one second")
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _run(arguments: list[str], environ: dict[str, str], url: str, stdout: int | None = None) -> str:

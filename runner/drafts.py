@@ -11,12 +11,10 @@ import fcntl
 import hashlib
 import os
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from runner.archive_files import (
-    PARTIAL,
     Compression,
     Content,
     CsvMeter,
@@ -26,10 +24,10 @@ from runner.archive_files import (
     forget_cached,
     manifest_of,
     read_csv,
-    safe_name,
     write_manifest,
 )
 from runner.errors import Exit, RunnerError
+from runner.files import PARTIAL, partial_of, reserve, sync
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -46,26 +44,17 @@ class Draft:
         self._made: list[Path] = []
         self._kept: list[Path] = []
         try:
-            self.file, self._descriptor = self._reserve(folder, archive, compression)
+            self.file, self._descriptor = reserve(
+                folder,
+                archive,
+                compression.suffix,
+                is_taken=lambda file: file.exists() or manifest_of(file).exists(),
+            )
         except OSError as error:
             raise cannot("write into", folder, error) from None
+        self._made.append(partial_of(self.file))
         with suppress(OSError):  # a file system without locks: it may be taken for abandoned
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _reserve(self, folder: Path, archive: str, compression: Compression) -> tuple[Path, int]:
-        """Choose a name that no other file has, and open its temporary file."""
-        name = f"{safe_name(archive)}_{datetime.now().astimezone():%Y%m%d_%H%M%S}"
-        for suffix in ("", *(f"_{number}" for number in range(2, 1000))):
-            file = folder / f"{name}{suffix}{compression.suffix}"
-            if file.exists() or manifest_of(file).exists():
-                continue
-            partial = file.with_name(file.name + PARTIAL)
-            with suppress(FileExistsError):
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-                descriptor = os.open(partial, flags, 0o600)
-                self._made.append(partial)
-                return file, descriptor
-        raise FileExistsError(errno.EEXIST, "too many files within one second")
 
     def __enter__(self) -> Self:
         return self
@@ -115,7 +104,7 @@ class Draft:
     def publish(self, manifest: Manifest) -> None:
         """Give file and manifest their names, which never replaces another file, on the disk."""
         beside = manifest_of(self.file)
-        partial = beside.with_name(beside.name + PARTIAL)
+        partial = partial_of(beside)
         try:
             self._made.append(partial)
             write_manifest(partial, manifest)
@@ -173,7 +162,7 @@ def _is_locked(path: Path) -> bool:
     # The manifest is written while the file itself is locked.
     name = path.name.removesuffix(PARTIAL)
     if name.endswith(".json"):
-        path = path.with_name(name.removesuffix(".json") + PARTIAL)
+        path = partial_of(path.with_name(name.removesuffix(".json")))
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -201,12 +190,3 @@ def target_folder(path: Path) -> Path:
             code=Exit.USAGE,
         )
     return path.resolve()
-
-
-def sync(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

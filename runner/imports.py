@@ -28,6 +28,7 @@ from runner.archives import commit, explaining, roll_back, with_lock
 from runner.connection import refuse_pooler_url
 from runner.database import installed
 from runner.errors import Exit, RunnerError
+from runner.files import PARTIAL
 from runner.identity import assert_endpoint
 from runner.locks import Terms
 from runner.naming import TABLES, resolve
@@ -111,7 +112,7 @@ def import_files(
 
 
 def _proved(file: Path) -> Manifest:
-    if file.name.endswith(".partial"):
+    if file.name.endswith(PARTIAL):
         raise Damaged(file, "was left by an export that did not end")
     manifest = read_manifest(file)
     for _ in read_csv(file, manifest):

@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from runner import api, backup
+from runner import api, backup, files
 from runner.clients import command, find
 from runner.connection import described, masked
 from runner.embedded import Server
@@ -125,18 +125,18 @@ def test_a_second_dump_within_a_second_replaces_nothing(
 ) -> None:
     api.migrate(empty)
 
-    class Stopped(backup.datetime):
+    class Stopped(files.datetime):
         @classmethod
         def now(cls, _: object = None) -> Stopped:  # pyright: ignore[reportIncompatibleMethodOverride]
             return cls(2026, 1, 2, 3, 4, 5)
 
-    monkeypatch.setattr(backup, "datetime", Stopped)
+    monkeypatch.setattr(files, "datetime", Stopped)
     with psycopg.connect(empty, autocommit=True) as connection:
-        files = {backup.dump(connection, empty, tmp_path).file.name for _ in range(3)}
+        dumps = {backup.dump(connection, empty, tmp_path).file.name for _ in range(3)}
     name = conninfo_to_dict(empty)["dbname"]
     stem = f"backup_{name}_20260102_030405"
-    assert files == {f"{stem}.dump", f"{stem}_2.dump", f"{stem}_3.dump"}
-    assert {path.name for path in tmp_path.iterdir()} == files
+    assert dumps == {f"{stem}.dump", f"{stem}_2.dump", f"{stem}_3.dump"}
+    assert {path.name for path in tmp_path.iterdir()} == dumps
 
 
 @pytest.mark.parametrize(
