@@ -12,7 +12,7 @@ drop function maintenance.begin_archive_export(regclass);
 drop function maintenance.plan_archive_export(regclass, interval, timestamptz);
 drop function maintenance.file_columns(regclass);
 drop function maintenance.assert_movable(regclass, text);
-drop procedure maintenance.undo_run(bigint, text, integer, bigint, bigint, bigint);
+drop procedure maintenance.undo_run(bigint, text, integer, bigint, bigint);
 drop function maintenance.undo_batch(bigint, bigint, jsonb, integer, interval);
 drop function maintenance.put_back(
     regclass, regclass, regclass, tid[], boolean, boolean, timestamptz, integer

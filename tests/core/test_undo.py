@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -147,12 +148,10 @@ def test_rows_come_back_bit_for_bit(tx: Connection, kind: str) -> None:
     assert count(tx, "kept_archive") == 0
 
 
-def test_xml_comes_back_where_there_is_any(tx: Connection) -> None:
-    try:
-        with tx.transaction():
-            execute(tx, "select xml '<a/>'")
-    except errors.FeatureNotSupported:
-        pytest.skip("this server has no xml")
+@pytest.mark.check
+def test_xml_comes_back(tx: Connection) -> None:
+    if "RUNNER_PG_BIN" not in os.environ:
+        pytest.skip("the embedded server is built without xml; Debian's has it")
     number = archived_tokens(tx, 3, more=", xml xml default '<a>x</a>'")
     assert undo(tx, number)[:2] == (3, "exhausted")
     assert column(tx, "select distinct xml::text from token") == ["<a>x</a>"]
@@ -198,8 +197,8 @@ def test_only_the_rows_of_the_run_come_back_in_batches_of_that_size(
 
 def test_the_log_tells_what_was_put_back_and_the_lease_is_free_again(db: Connection) -> None:
     number = archived_tokens(db)
-    [(undone, restored, left_over)] = rows(db, f"call maintenance.undo_run({number})")
-    assert (restored, left_over) == (20, 0)
+    [(undone, restored)] = rows(db, f"call maintenance.undo_run({number})")
+    assert restored == 20
     assert rows(
         db,
         "select action, undoes, restored, removed, batches, left_over, exit_reason, program,"
@@ -238,7 +237,7 @@ def test_what_comes_back_is_not_swept_away_by_its_own_insert(
     number = archive(db)
     register(db, policy="sweeping")
     attach(db, "sweeping", at_once=at_once)
-    assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (20, 0)
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == 20
     assert count(db) == 20
 
 
@@ -564,7 +563,7 @@ def test_undone_again_when_the_obstacle_is_gone_the_rest_comes_back(db: Connecti
     )
     assert column(db, "select name from token where id = 7") == ["live"]
     execute(db, "delete from token where id = 7")
-    assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (1, 0)
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == 1
     assert count(db) == 20
 
 
@@ -667,7 +666,7 @@ def test_the_steps_of_a_run_are_undone_from_the_last_to_the_first(db: Connection
     [(number, *_)] = rows(db, "call maintenance.run_operations(array['child', 'parent'])")
     assert (count(db, "child"), count(db, "parent")) == (0, 0)
     assert column(db, f"select policy from maintenance.plan_undo({number})") == ["parent", "child"]
-    assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (20, 0)
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == 20
     assert (count(db, "child"), count(db, "parent")) == (10, 10)
 
 
@@ -681,7 +680,7 @@ def test_one_policy_of_a_run_can_be_undone_alone_and_the_others_say_why_they_can
     an_archive(db, "other")
     register(db, "lost")
     [(number, *_)] = rows(db, "call maintenance.run_operations(array['kept', 'lost', 'other'])")
-    assert rows(db, f"call maintenance.undo_run({number}, policy => 'kept')")[0][1:] == (5, 0)
+    assert rows(db, f"call maintenance.undo_run({number}, policy => 'kept')")[0][1] == 5
     assert (count(db, "kept"), count(db, "other")) == (5, 0)
     with pytest.raises(errors.RaiseException, match="lost: it deleted 5 rows, and kept none"):
         execute(db, f"call maintenance.undo_run({number})")
@@ -811,7 +810,7 @@ def test_rows_come_back_all_the_same(db: Connection, since: str) -> None:
     number = archived_tokens(db)
     for statement in since.split(";"):
         execute(db, statement)
-    assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (20, 0)
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == 20
     assert count(db, "away.t" if "away" in since else "token") == 20
 
 
@@ -825,7 +824,7 @@ def test_the_rows_of_the_last_policy_of_an_owner_come_back_when_it_is_removed(
     an_archive(db)
     number = archive(db)
     execute(db, "select maintenance.remove_policy('token')")
-    assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (5, 0)
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == 5
 
 
 @pytest.mark.parametrize(
@@ -972,7 +971,7 @@ def test_two_undos_of_a_run_do_not_meet(db: Connection, another: Callable[[], Co
     other.close()
     gone = "select 1 from maintenance.run_history where exit_reason = 'interrupted'"
     until(lambda: column(db, gone))
-    assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (20, 0)
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == 20
     with pytest.raises(errors.ObjectNotInPrerequisiteState, match="does not hold its lease"):
         execute(db, f"select maintenance.undo_batch({step}, {token})")
     assert column(db, f"select exit_reason from maintenance.run_step where id = {step}") == [
@@ -1011,7 +1010,7 @@ def test_what_a_killed_run_archived_can_be_undone(
                              " 'interrupted'"))  # fmt: skip
     waiting = count(db, "token_archive")
     assert waiting > 0
-    assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (waiting, 0)
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == waiting
     assert count(db) == 30
 
 
@@ -1027,7 +1026,7 @@ def test_an_undo_that_was_killed_can_be_done_again(db: Connection) -> None:
     assert count(db) + count(db, "token_archive") == 40
     execute(db, "drop trigger gate on token")
     back = count(db)
-    assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (40 - back, 0)
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == 40 - back
     assert column(
         db, "select exit_reason from maintenance.run_step where action = 'undo' order by id"
     ) == ["interrupted", "exhausted"]
@@ -1063,7 +1062,7 @@ def test_a_cancelled_undo_says_so_keeps_what_came_back_and_gives_the_lease_back(
         " limit 1"
     ) == [("stopped", 30, "57014")]  # fmt: skip
     execute(db, "drop trigger gate on token")
-    assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (10, 0)
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == 10
 
 
 def test_a_cancelled_undo_goes_on_with_no_other_policy(db: Connection) -> None:
@@ -1113,7 +1112,7 @@ def test_undoing_wants_read_committed_and_sets_it(db: Connection) -> None:
     with pytest.raises(errors.InvalidTransactionState, match="run at READ COMMITTED"):
         execute(db, f"select maintenance.undo_batch({step}, {token})")
     execute(db, "rollback; set default_transaction_isolation = serializable")
-    assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (20, 0)
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == 20
 
 
 def test_the_procedure_leaves_the_session_as_it_was_and_wants_no_transaction(
@@ -1212,7 +1211,7 @@ def test_an_operator_undoes_without_any_right_on_the_tables_and_a_monitor_looks(
         with pytest.raises(errors.InsufficientPrivilege):
             execute(session, f"call maintenance.undo_run({owned[1]})")
     with as_role(db, operator) as session:
-        assert rows(session, f"call maintenance.undo_run({owned[1]})")[0][1:] == (20, 0)
+        assert rows(session, f"call maintenance.undo_run({owned[1]})")[0][1] == 20
         assert column(
             session, "select started_by from maintenance.run_history where action = 'undo'"
         ) == [operator]
@@ -1248,7 +1247,7 @@ def test_what_the_owner_has_on_his_tables_runs_as_the_owner(
         " insert into public.noted values (current_user); return coalesce(new, old); end $$;"
         f" {hostile}; reset role",
     )
-    assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (20, 0)
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == 20
     assert column(db, "select distinct who from noted") == [owner]
     assert scalar(db, "show search_path") == '"$user", public'
 
@@ -1303,7 +1302,7 @@ def blocks_read(db: Connection) -> int:
 @pytest.mark.slow
 def test_a_hundred_thousand_rows_come_back_in_short_batches(db: Connection) -> None:
     number = archived_tokens(db, 100000, guard_rows="none")
-    assert rows(db, f"call maintenance.undo_run({number})")[0][1:] == (100000, 0)
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == 100000
     assert rows(
         db,
         "select batches between 10 and 500, longest_batch < '1 s' from maintenance.run_step"

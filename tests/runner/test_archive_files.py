@@ -522,7 +522,18 @@ def test_a_run_can_be_undone_once_its_rows_are_back(db: Connection, tmp_path: Pa
     assert (done.rows, len(done.files)) == (71, 2)
     [one] = api.list_archives(url).archives
     assert (one.policies, one.rows_in_files) == (["carts"], 71)
-    api.import_files(url, [tmp_path])
+    in_files = 'rows of it are in files: "runner archive list --files" names them'
+    with pytest.raises(api.RunnerError) as refusal:
+        api.undo(url, run_id)
+    assert refusal.value.detail == f"policy carts: {in_files}"
+    api.import_files(url, [done.files[0].file])
+    [step] = api.plan_undo(url, run_id).steps
+    assert (step.waiting, step.reason) == (
+        40,
+        f"of 71 rows that went, 40 are in archives; {in_files}",
+    )
+    api.import_files(url, [done.files[1].file])
+    assert api.plan_undo(url, run_id).steps[0].reason is None
     execute(db, f"call maintenance.undo_run({run_id})")
     assert column(db, "select count(*) from carts") == [100]
     assert column(

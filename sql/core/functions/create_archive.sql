@@ -2,8 +2,8 @@
 --
 -- It has the columns of its table, plain: what is generated or numbered there is kept as it was.
 -- _archived_by_step is the step, in maintenance.run_step, that moved a row: undoing a run goes by
--- it, and retention by _archived_at. It has no index, which would cost
--- every batch more than undoing one of them gains.
+-- it, and retention by _archived_at. It has no index, which would cost every batch more than
+-- undoing one of them gains.
 
 create or replace function maintenance.create_archive(
     source regclass,

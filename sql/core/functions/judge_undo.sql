@@ -44,19 +44,15 @@ begin
 
     waiting := maintenance.count_archived(undone.id);
 
-    v_in_files := (
-        select format('%s rows are in files: "runner archive list --files"', sum(file.rows))
-        from maintenance.archive_file as file
-        where file.steps = array[undone.id]
-          and file.imported_at is null
-        having count(*) > 0
-        union all
-        select 'files have some of them: "runner archive list --files"'
-        from maintenance.archive_file as file
-        where undone.id = any (file.steps)
-          and file.imported_at is null
-        limit 1
-    );
+    v_in_files := case
+        when exists (
+            select
+            from maintenance.archive_file as file
+            where undone.id = any (file.steps)
+              and file.imported_at is null
+        )
+            then 'rows of it are in files: "runner archive list --files" names them'
+    end;
 
     if waiting = 0 then
         verdict := 'nothing';

@@ -180,7 +180,8 @@ begin
                 'sqlstate', '23503'
             )
             where logged.id = step
-              and v_left > 0;
+              and v_left > 0
+              and jsonb_array_length(coalesce(logged.conflicts, '[]')) < c_logged;
             return;
         end if;
 

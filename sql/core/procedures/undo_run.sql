@@ -6,8 +6,7 @@ create or replace procedure maintenance.undo_run(
     policy text default null,
     batch_size integer default 10000,
     inout undo bigint default null,
-    inout restored bigint default null,
-    inout left_over bigint default null
+    inout restored bigint default null
 )
 language plpgsql
 as $procedure$
@@ -36,7 +35,6 @@ begin
         'undo_run', jsonb_strip_nulls(jsonb_build_object('run', run, 'policy', policy))
     );
     restored := 0;
-    left_over := 0;
 
     for v_planned in
         select planned.*
@@ -116,8 +114,8 @@ begin
 end;
 $procedure$;
 
-revoke all on procedure maintenance.undo_run(bigint, text, integer, bigint, bigint, bigint)
+revoke all on procedure maintenance.undo_run(bigint, text, integer, bigint, bigint)
     from public;
 
-comment on procedure maintenance.undo_run(bigint, text, integer, bigint, bigint, bigint) is
+comment on procedure maintenance.undo_run(bigint, text, integer, bigint, bigint) is
     'Put back every row that a run archived; an error says what could not be put back.';
