@@ -273,13 +273,20 @@ def verify_file(file: Path) -> VerifiedFile:
 def files_in(paths: list[Path]) -> list[Path]:
     """Return the files that are named, and of folders all archive files in them, in order.
 
-    Raises RunnerError (usage) for a folder without any.
+    Raises RunnerError (usage) for a folder without any, and for a file that is not there.
     """
     found: list[Path] = []
     for path in paths:
         if not path.is_dir():
             is_manifest = path.name.endswith(".json") and path.name[:-5].endswith(SUFFIXES)
-            found.append(path.with_name(path.name[:-5]) if is_manifest else path)
+            file = path.with_name(path.name[:-5]) if is_manifest else path
+            if not (file.exists() or manifest_of(file).exists()):
+                raise RunnerError(
+                    f"there is no file {file}",
+                    hint="Name an archive file, or the folder that it is in.",
+                    code=Exit.USAGE,
+                )
+            found.append(file)
             continue
         names = {one.name.removesuffix(".json") for one in path.iterdir()}
         inside = [

@@ -86,7 +86,7 @@ def undo(
                 terms=api.Terms(say=screen.note, stopped=stopped),
             )
         _show(screen, done)
-        if not disable:
+        if done.restored and not disable:
             for name in plan.taking:
                 screen.say(
                     f"policy {name} takes them again with its next run: "

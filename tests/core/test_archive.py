@@ -504,6 +504,21 @@ def test_an_archive_in_use_is_not_waited_for_for_ever_and_then_evolves(
     assert drift(db) == []
 
 
+def test_two_who_evolve_at_once_take_turns(
+    db: Connection, another: Callable[[], Connection]
+) -> None:
+    archived_tokens(db, 5)
+    execute(db, "alter table token add extra text")
+    other = another()
+    execute(other, "begin; select maintenance.evolve_archive('token')")
+    with calling(db, "select change from maintenance.evolve_archive('token')") as evolving:
+        until(lambda: scalar(db, "select cardinality(pg_blocking_pids(%s)) > 0", evolving.pid))
+        execute(other, "commit")
+        evolving.wait()
+    assert evolving.error is None
+    assert drift(db) == []
+
+
 def test_only_the_owner_evolves(role: Callable[[str], str], db: Connection) -> None:
     archived_tokens(db)
     other = role("other")

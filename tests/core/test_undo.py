@@ -1169,13 +1169,42 @@ def test_runs_that_archived_stay_in_the_log_while_there_is_an_archive(tx: Connec
 
 def test_an_undo_is_no_run_of_the_policy(tx: Connection) -> None:
     number = archived_tokens(tx)
-    before = rows(tx, "select last_run_at, last_removed, last_finished_at"
-                      " from maintenance.policy_status where policy = 'token'")  # fmt: skip
+    stands = (
+        "select last_run_at, last_removed, last_finished_at, arriving_per_hour, leaving_per_hour,"
+        " backlog, outlook from maintenance.policy_status where policy = 'token'"
+    )
+    before = rows(tx, stands)
     undo(tx, number)
-    assert rows(tx, "select last_run_at, last_removed, last_finished_at"
-                    " from maintenance.policy_status where policy = 'token'") == before  # fmt: skip
+    assert rows(tx, stands) == before
     alter(tx, retention="1 hour")
     archive(tx)
+
+
+def test_an_undo_takes_nothing_from_what_a_run_came_not_to(db: Connection) -> None:
+    a_table(db)
+    put(db, "dead", 40)
+    an_archive(db, guard_share=1)
+    assert run(db, max_rows=20, batch_size=4)[:2] == (20, "budget")
+    number = scalar(db, "select max(id) from maintenance.run")
+    assert rows(db, f"call maintenance.undo_run({number})")[0][1] == 20
+    after = scalar(db, "select maintenance.open_run('a driver')")
+    assert scalar(
+        db, "select resume is not null from maintenance.open_step(%s, 'token')", after
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("archived", "is_kept"), [(1, True), (0, False)])
+def test_the_log_keeps_a_run_that_archived_for_as_long_as_its_archive_is_there(
+    tx: Connection, archived: int, is_kept: bool
+) -> None:
+    number = archived_tokens(tx, archived)
+    known = f"select exists (select from maintenance.run where id = {number})"
+    execute(tx, "update maintenance.run set ended_at = now() - interval '91 days'")
+    execute(tx, "select maintenance.open_run('another')")
+    assert scalar(tx, known) is is_kept
+    execute(tx, "drop table token_archive")
+    execute(tx, "select maintenance.open_run('one more')")
+    assert scalar(tx, known) is False
 
 
 # Rights

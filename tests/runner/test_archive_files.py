@@ -346,7 +346,8 @@ def test_what_makes_no_sense_is_one_sentence(db: Connection, tmp_path: Path) -> 
     execute(
         db,
         "create table own (id bigint); insert into maintenance.archive"
-        " (relation, source, columns, is_ours) values ('own', 'live', '{}', false)",
+        " (relation, source, columns, is_ours) values ('own', 'live', '{}', false);"
+        " create table other (id bigint primary key); create table child (id bigint references other)",
     )
     url = db.info.dsn
     for archive, older_than, folder, max_rows, said in (
@@ -355,6 +356,7 @@ def test_what_makes_no_sense_is_one_sentence(db: Connection, tmp_path: Path) -> 
         ("kept", "1 day", tmp_path / "nowhere", 1, "there is no folder"),
         ("kept", "1 day", tmp_path, 0, "a file has at least one row, not 0"),
         ("live", "1 day", tmp_path, 1, "public.live is not an archive of any policy"),
+        ("other", "1 day", tmp_path, 1, "public.other is not an archive of any policy"),
         ("lost", "1 day", tmp_path, 1, "there is no table lost"),
         ("own", "1 day", tmp_path, 1, "public.own does not say when its rows were archived"),
     ):
@@ -368,6 +370,9 @@ def test_what_makes_no_sense_is_one_sentence(db: Connection, tmp_path: Path) -> 
         done = run("archive", "export", "kept", *words, "--yes", url=url, folder=tmp_path)
         assert done.returncode == Exit.USAGE
         assert said in done.stderr.splitlines()[0]
+    with pytest.raises(api.RunnerError, match="there is no file") as refusal:
+        api.import_files(url, [tmp_path / "lost.csv.zst"])
+    assert refusal.value.code == Exit.USAGE
     assert column(db, "select count(*) from kept") == [3]
     assert list(tmp_path.iterdir()) == []
 

@@ -235,8 +235,9 @@ def test_while_a_run_is_at_it_nothing_is_undone(
     driver = another()
     opened = scalar(driver, "select maintenance.open_run('a driver')")
     execute(driver, "select maintenance.open_step(%s, 'token')", opened)
-    code, _, err = told(url, "undo", str(number), "--yes")
+    code, out, err = told(url, "undo", str(number), "--yes")
     assert code == Exit.BUSY, err
+    assert "takes them again" not in out
     assert "error: token: lease_held: step " in err
     assert count(db) == 5
 
@@ -312,8 +313,10 @@ def test_dependents_of_a_row_that_is_refused_stay_with_it(db: Connection) -> Non
     archive(url, dependents=[ITEMS])
     number = run(url)
     execute(db, "insert into token (id, expires_at, name) values (3, now() + '1 d', 'new')")
-    done = api.undo(url, number)
+    looks: list[api.Progress] = []
+    done = api.undo(url, number, watch=looks.append)
     assert (done.code, done.restored, done.steps[0].left_over) == (Exit.FAILED, 38, 2)
+    assert len(looks) < 10, "what is known to stay is not tried again and again"
     assert count(db, "item", "token = 3") == 0
     assert [
         conflict["message"].partition(" violates")[0] for conflict in done.steps[0].conflicts

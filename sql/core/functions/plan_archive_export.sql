@@ -18,6 +18,15 @@ declare
     v_owner name;
     v_before timestamptz := coalesce(before, now() - older_than);
 begin
+    if not exists (
+        select from maintenance.archive as known where known.relation = archive
+    ) then
+        raise exception using
+            errcode = 'undefined_object',
+            message = format('%s is not an archive of any policy', archive),
+            hint = 'maintenance.archive_status lists those that are.';
+    end if;
+
     perform maintenance.assert_movable(archive, 'delete');
 
     if v_before is null or v_before > now() then
@@ -26,15 +35,6 @@ begin
             message = format('an age must be an interval that is not negative, not %s',
                 coalesce(older_than::text, 'null')),
             hint = 'For example ''1 year'' or ''90 days''.';
-    end if;
-
-    if not exists (
-        select from maintenance.archive as known where known.relation = archive
-    ) then
-        raise exception using
-            errcode = 'undefined_object',
-            message = format('%s is not an archive of any policy', archive),
-            hint = 'maintenance.archive_status lists those that are.';
     end if;
 
     if not exists (
