@@ -347,7 +347,8 @@ def test_what_makes_no_sense_is_one_sentence(db: Connection, tmp_path: Path) -> 
         db,
         "create table own (id bigint); insert into maintenance.archive"
         " (relation, source, columns, is_ours) values ('own', 'live', '{}', false);"
-        " create table other (id bigint primary key); create table child (id bigint references other)",
+        " create table other (id bigint primary key);"
+        " create table child (id bigint references other)",
     )
     url = db.info.dsn
     for archive, older_than, folder, max_rows, said in (
