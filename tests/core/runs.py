@@ -226,12 +226,11 @@ def closed_gate(db: Connection) -> Generator[None]:
         execute(db, "select pg_advisory_unlock(1)")
 
 
-def at_the_gate(observer: Connection) -> bool:
-    """Tell whether a session waits at the gate."""
-    return bool(
-        column(
-            observer,
-            "select pid from pg_locks where locktype = 'advisory' and not granted"
-            " and database = (select oid from pg_database where datname = current_database())",
-        )
+def at_the_gate(observer: Connection, sessions: int = 1) -> bool:
+    """Tell whether that many sessions wait at the gate."""
+    waiting = column(
+        observer,
+        "select pid from pg_locks where locktype = 'advisory' and not granted"
+        " and database = (select oid from pg_database where datname = current_database())",
     )
+    return len(waiting) >= sessions
