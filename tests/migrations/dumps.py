@@ -15,6 +15,7 @@ RECORDS = (
     "maintenance.applied_script*",
     "maintenance.chain",
     "maintenance.endpoint",
+    "maintenance.index_build",
     "maintenance.installation",
     "maintenance.policy_change*",
 )
