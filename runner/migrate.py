@@ -199,7 +199,14 @@ def _preflight(connection: Connection, state: State, pending: list[Script]) -> N
                 f"role {facts.role} may not {right} in database {facts.database}",
                 hint="Connect as the owner of the database: no more is needed.",
             )
-    creates = [made for one in pending for made in one.creates if made.kind != "schema"]
+    known = {one.id: one for one in scripts(chains())}
+    ours = {made for row in state.applied for made in known[row.migration_id].creates}
+    creates = [
+        made
+        for one in pending
+        for made in one.creates
+        if made.kind != "schema" and made not in ours  # a later script may replace it
+    ]
     existing = connection.execute(
         literal(query("existing_objects")),
         {"kinds": [made.kind for made in creates], "names": [made.name for made in creates]},
