@@ -93,6 +93,15 @@ next as (
         )
         else true
     end
+    -- of two declarations of the same index, one builds it
+    and not exists (
+        select
+        from lacking as other
+        where other.target = lacking.target
+          and other.definition = lacking.definition
+          and (not other.is_unique, other.chain, other.name)
+              < (not lacking.is_unique, lacking.chain, lacking.name)
+    )
 )
 select
     next.chain,
