@@ -123,7 +123,7 @@ def _choose(state: State, applications: Sequence[str], to: str | None) -> list[s
     if to is not None:
         wanted.add(script(to).chain)
     if not applications and not state.is_installed:
-        if state.facts.relations:
+        if to is None and state.facts.relations:
             raise _foreign(state)
         if to is None:
             wanted.add(DEFAULT_APPLICATION)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from runner import api
 from runner.scripts import scripts
@@ -136,8 +136,7 @@ def test_a_role_that_owns_the_database_and_is_a_member_of_the_owner_can_do_it(
 ) -> None:
     migrator = role("migrator")
     execute(admin, f"grant {owner} to {migrator}")
-    execute(admin, f"alter database {psycopg.conninfo.conninfo_to_dict(original)['dbname']}"
-                   f" owner to {migrator}")  # fmt: skip
+    execute(admin, f"alter database {conninfo_to_dict(original)['dbname']} owner to {migrator}")
     before = whole(original)
     url = make_conninfo(original, user=migrator)
     api.migrate(url, applications=["matcha"])
@@ -312,7 +311,7 @@ def test_only_indexes_that_clean_up_needs_are_built(original: str) -> None:
 
 
 def test_what_is_missing_is_created_and_goes_again(empty: str, owner: str, caller: str) -> None:
-    """The application had no refresh tokens yet; they go with the rollback, and their rows count."""
+    """The application had no refresh tokens yet. They go with the rollback; their rows are counted."""
     with psycopg.connect(empty, autocommit=True) as connection:
         originals.build(connection, 6)
         execute(connection, "drop table public.refresh_tokens")

@@ -208,13 +208,13 @@ def test_a_database_goes_from_one_release_to_the_next_and_back(
     status = project.run("status", url=empty)
     assert status.returncode == 5
     assert re.findall(r"(\w+/\d+_change_\w+)\s+pending", status.stdout) == [
-        "core/0009_change_pause_reason",
+        "core/0010_change_pause_reason",
         "core/0010_change_sweep_body",
         "matcha/0008_change_cleanup_expired_refresh_tokens",
     ]
     assert "changed" not in status.stdout
 
-    assert "would apply core/0009" in project.succeed("migrate", "--dry-run", url=empty)
+    assert "would apply core/0010" in project.succeed("migrate", "--dry-run", url=empty)
     project.succeed("migrate", url=empty)
     after = everything(empty)
     assert after != before
@@ -261,7 +261,7 @@ def test_sweeps_that_a_migration_forgot_to_write_again_are_named(
         (
             5,
             "test_every_migration_has_its_rollback_and_every_rollback_its_migration",
-            "missing: rollback/core/0009_change_pause_reason_down.sql",
+            "missing: rollback/core/0010_change_pause_reason_down.sql",
         ),
     ],
     ids=["past file", "old migration", "new migration", "rollback"],
@@ -278,7 +278,7 @@ def test_a_forgotten_step_is_named(
 
 def test_a_rollback_that_brings_nothing_back_is_named(project: Project) -> None:
     project.change(*CORE)
-    down = "rollback/core/0009_change_pause_reason_down.sql"
+    down = "rollback/core/0010_change_pause_reason_down.sql"
     project.edit(down, "\\ir ../../sql/core/past/pause_reason@0004.sql\n", "select;\n")
     checked = project.check()
     assert checked.returncode == 1

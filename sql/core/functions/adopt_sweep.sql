@@ -1,7 +1,7 @@
 -- Lets a table sweep on insert in place of a trigger of the application that did the same.
 --
--- A trigger of that name that calls something else is refused: nobody knows what it is for. One that
--- was switched off leaves the sweep switched off: somebody wanted it so.
+-- A trigger of that name that calls something else is refused: nobody knows what it is for. One
+-- that was switched off leaves the sweep switched off: somebody wanted it so.
 
 create or replace function maintenance.adopt_sweep(chain text, policy text, calls text)
 returns void

@@ -58,7 +58,9 @@ begin
         end loop;
     end if;
 
-    foreach v_statement in array coalesce(v_owned.restoring, '{}') loop
+    foreach v_statement in array
+        coalesce(v_owned.restoring[case v_owned.origin when 'removed' then 2 else 1 end:], '{}')
+    loop
         execute v_statement;
     end loop;
 end;
