@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,11 +57,18 @@ class Applied:
 
 @dataclass(frozen=True)
 class MissingIndex:
-    """A declared index that is yet to be built."""
+    """A declared index that is yet to be built: see the columns of the view missing_indexes."""
 
+    table: str
+    """Qualified, as SQL takes it; a partition, where the table is a large partitioned one."""
     name: str
-    create_statement: str
-    comment_statement: str
+    is_concurrent: bool
+    built_by: int | None
+    """Process of somebody's session that is building it; there are no statements then."""
+    drop_statement: str | None
+    """Drops what is left of a build that was broken off; None where there is nothing."""
+    create_statement: str | None
+    comment_statement: str | None
 
 
 @dataclass(frozen=True)
@@ -109,16 +116,7 @@ def read_state(connection: Connection) -> State:
             .fetchall()
         )
         chosen = [name for (name,) in connection.execute(literal(query("chosen_chains")))]
-        has_declarations = connection.execute(
-            "select to_regclass('maintenance.missing_indexes') is not null"
-        ).fetchone()
-        missing = (
-            connection.cursor(row_factory=class_row(MissingIndex))
-            .execute(literal(query("missing_indexes")), {"chains": chosen})
-            .fetchall()
-            if has_declarations == (True,)
-            else []
-        )
+        missing = read_missing_indexes(connection, chosen)
     except errors.InsufficientPrivilege as error:
         raise RunnerError(
             f"role {facts.role} may not read the ledger of database {facts.database}",
@@ -135,6 +133,20 @@ def read_state(connection: Connection) -> State:
             code=Exit.REFUSED,
         )
     return State(facts, applied, chosen, missing)
+
+
+def read_missing_indexes(connection: Connection, chains: Sequence[str]) -> list[MissingIndex]:
+    """Return the indexes that the chains have declared and that are yet to be built."""
+    has_declarations = connection.execute(
+        "select to_regclass('maintenance.missing_indexes') is not null"
+    ).fetchone()
+    if has_declarations != (True,):
+        return []
+    return (
+        connection.cursor(row_factory=class_row(MissingIndex))
+        .execute(literal(query("missing_indexes")), {"chains": list(chains)})
+        .fetchall()
+    )
 
 
 def refuse_newer(state: State, known: dict[str, Script]) -> None:
