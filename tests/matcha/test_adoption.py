@@ -84,9 +84,7 @@ def amounts(db: Connection) -> dict[str, int]:
 
 def origins(db: Connection, kind: str) -> dict[str, str]:
     """Return what became of the objects of a kind."""
-    return dict(
-        rows(db, "select name, origin from maintenance.owned_object where kind = %s", kind)
-    )
+    return dict(rows(db, "select name, origin from maintenance.owned_object where kind = %s", kind))
 
 
 # There and back
@@ -190,7 +188,7 @@ def test_one_deck_is_added_up(adopted: Connection) -> None:
         adopted,
         f"select refresh_deck_progress({ADA}, id) from decks where title = 'deck 1'",
     )
-    assert [row[1] for row in rows(adopted, PROGRESS)][0] == 4
+    assert next(row[1] for row in rows(adopted, PROGRESS)) == 4
 
 
 @pytest.mark.parametrize("level", [12], indirect=True)
@@ -311,7 +309,7 @@ def test_only_indexes_that_clean_up_needs_are_built(original: str) -> None:
 
 
 def test_what_is_missing_is_created_and_goes_again(empty: str, owner: str, caller: str) -> None:
-    """The application had no refresh tokens yet. They go with the rollback; their rows are counted."""
+    """The application had no refresh tokens yet. They go with the rollback, and rows count."""
     with psycopg.connect(empty, autocommit=True) as connection:
         originals.build(connection, 6)
         execute(connection, "drop table public.refresh_tokens")

@@ -209,7 +209,7 @@ def test_a_database_goes_from_one_release_to_the_next_and_back(
     assert status.returncode == 5
     assert re.findall(r"(\w+/\d+_change_\w+)\s+pending", status.stdout) == [
         "core/0010_change_pause_reason",
-        "core/0010_change_sweep_body",
+        "core/0011_change_sweep_body",
         "matcha/0008_change_cleanup_expired_refresh_tokens",
     ]
     assert "changed" not in status.stdout
