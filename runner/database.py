@@ -107,6 +107,14 @@ def read_state(connection: Connection) -> State:
             .fetchall()
         )
         chosen = [name for (name,) in connection.execute(literal(query("chosen_chains")))]
+        knows_itself = connection.execute(
+            "select to_regclass('maintenance.installation') is not null"
+        ).fetchone()
+        has_rows = (
+            connection.execute("select exists (select from maintenance.installation)").fetchone()
+            if not applied and knows_itself == (True,)
+            else None
+        )
         has_declarations = connection.execute(
             "select to_regclass('maintenance.missing_indexes') is not null"
         ).fetchone()
@@ -123,10 +131,16 @@ def read_state(connection: Connection) -> State:
             detail=error.diag.message_primary,
             hint="Connect as the role that migrated the database, or as a member of it.",
         ) from None
+    if not applied and has_rows == (False,):
+        raise RunnerError(
+            f"schema maintenance in database {facts.database} was restored without its rows",
+            detail="Policies, settings and the ledger are rows, and are missing.",
+            hint="Restore them as well; or `drop schema maintenance cascade`, and migrate anew.",
+            code=Exit.REFUSED,
+        )
     if not applied:
         raise RunnerError(
-            f"schema maintenance in database {facts.database} was built with psql, "
-            "or restored without its rows",
+            f"schema maintenance in database {facts.database} was built with psql",
             detail="Its ledger is empty, so the runner does not know which scripts were applied.",
             hint="Go on with psql, or undo the scripts with those under rollback/ and "
             "run `runner migrate`.",
