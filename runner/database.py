@@ -41,6 +41,8 @@ class Facts:
     owns_schema: bool
     relations: list[str]
     """Tables and views outside schema maintenance that belong to no extension, qualified."""
+    has_own_objects: bool
+    """Whether there are relations, routines or types outside schema maintenance."""
 
 
 @dataclass(frozen=True)
