@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,11 +57,18 @@ class Applied:
 
 @dataclass(frozen=True)
 class MissingIndex:
-    """A declared index that is yet to be built."""
+    """A declared index that is yet to be built: see the columns of the view missing_indexes."""
 
+    table: str
+    """Qualified, as SQL takes it; a partition, where the table is a large partitioned one."""
     name: str
-    create_statement: str
-    comment_statement: str
+    is_concurrent: bool
+    built_by: int | None
+    """Process of somebody's session that is building it; there are no statements then."""
+    drop_statement: str | None
+    """Drops what is left of a build that was broken off; None where there is nothing."""
+    create_statement: str | None
+    comment_statement: str | None
 
 
 @dataclass(frozen=True)
@@ -109,31 +116,15 @@ def read_state(connection: Connection) -> State:
             .fetchall()
         )
         chosen = [name for (name,) in connection.execute(literal(query("chosen_chains")))]
-        knows_itself = connection.execute(
-            "select to_regclass('maintenance.installation') is not null"
-        ).fetchone()
-        has_rows = (
-            connection.execute("select exists (select from maintenance.installation)").fetchone()
-            if not applied and knows_itself == (True,)
-            else None
-        )
-        has_declarations = connection.execute(
-            "select to_regclass('maintenance.missing_indexes') is not null"
-        ).fetchone()
-        missing = (
-            connection.cursor(row_factory=class_row(MissingIndex))
-            .execute(literal(query("missing_indexes")), {"chains": chosen})
-            .fetchall()
-            if has_declarations == (True,)
-            else []
-        )
+        is_bare = not applied and _is_bare(connection)
+        missing = read_missing_indexes(connection, chosen)
     except errors.InsufficientPrivilege as error:
         raise RunnerError(
             f"role {facts.role} may not read the ledger of database {facts.database}",
             detail=error.diag.message_primary,
             hint="Connect as the role that migrated the database, or as a member of it.",
         ) from None
-    if not applied and has_rows == (False,):
+    if is_bare:
         raise RunnerError(
             f"schema maintenance in database {facts.database} was restored without its rows",
             detail="Policies, settings and the ledger are rows, and are missing.",
@@ -149,6 +140,31 @@ def read_state(connection: Connection) -> State:
             code=Exit.REFUSED,
         )
     return State(facts, applied, chosen, missing)
+
+
+def read_missing_indexes(connection: Connection, chains: Sequence[str]) -> list[MissingIndex]:
+    """Return the indexes that the chains have declared and that are yet to be built."""
+    has_declarations = connection.execute(
+        "select to_regclass('maintenance.missing_indexes') is not null"
+    ).fetchone()
+    if has_declarations != (True,):
+        return []
+    return (
+        connection.cursor(row_factory=class_row(MissingIndex))
+        .execute(literal(query("missing_indexes")), {"chains": list(chains)})
+        .fetchall()
+    )
+
+
+def _is_bare(connection: Connection) -> bool:
+    """Say whether even the row is missing that a script puts into its own table."""
+    row = connection.execute(
+        "select to_regclass('maintenance.installation') is not null"
+    ).fetchone()
+    if row != (True,):
+        return False
+    row = connection.execute("select exists (select from maintenance.installation)").fetchone()
+    return row == (False,)
 
 
 def refuse_newer(state: State, known: dict[str, Script]) -> None:

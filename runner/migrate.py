@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,10 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from runner.connection import SESSION, connect, literal, refuse_pooler, refuse_pooler_url
-from runner.database import MissingIndex, State, changed, read_state, refuse_newer
+from runner.database import State, changed, read_state, refuse_newer
 from runner.errors import Exit, RunnerError
 from runner.identity import remember_first
+from runner.indexes import build_indexes
 from runner.ledger import Ledger, ordered
 from runner.locks import Terms, migration_lock, with_retries
 from runner.scripts import CORE, NO_APPLICATION, Script, chains, released, script, scripts
@@ -104,7 +105,7 @@ def migrate(
             if not applications and not state.is_installed:
                 terms.say(f"empty database: installing {' and '.join(chosen)}")
             applied = [_apply(connection, url, one, chosen, terms) for one in pending]
-            indexes = _build_indexes(connection, url, terms)
+            indexes = build_indexes(connection, url, chosen, terms)
             if state.facts.owns_schema and not state.facts.is_standby:
                 remember_first(connection)
     return Migrated(state.facts.database, chosen, applied, indexes, dry_run=False)
@@ -122,7 +123,7 @@ def _choose(state: State, applications: Sequence[str], to: str | None) -> list[s
     if to is not None:
         wanted.add(script(to).chain)
     if not applications and not state.is_installed:
-        if state.facts.relations:
+        if to is None and state.facts.relations:
             raise _foreign(state)
         if to is None:
             wanted.add(DEFAULT_APPLICATION)
@@ -278,20 +279,3 @@ def _at(text: str, error: psycopg.Error) -> str | None:
     before = text[: int(error.diag.statement_position) - 1]
     number = before.count("\n")
     return f"Line {number + 1} of `runner show`: {text.splitlines()[number].strip()}"
-
-
-def _build_indexes(connection: Connection, url: str, terms: Terms) -> list[str]:
-    """Build the declared indexes that are missing, each in its own transaction."""
-
-    def build(index: MissingIndex) -> Callable[[], None]:
-        def work() -> None:
-            connection.execute(literal(index.create_statement))
-            connection.execute(literal(index.comment_statement))
-
-        return work
-
-    missing = read_state(connection).missing_indexes
-    for index in missing:
-        with_retries(connection, url, f"index {index.name}", build(index), terms)
-        terms.say(f"built index {index.name}")
-    return [index.name for index in missing]

@@ -42,6 +42,9 @@ class Status:
     chains: list[str]
     scripts: list[ScriptStatus]
     missing_indexes: list[str]
+    """Declared indexes that are yet to be built, by the names that they get."""
+    invalid_indexes: list[str]
+    """Those of them that a build which was broken off has left, and that nothing reads."""
     missing_objects: list[str]
     """What applied scripts made and is no longer there, as kind and name."""
     sweeps: list[SweepStatus]
@@ -111,6 +114,7 @@ def status(url: str) -> Status:
         state.chosen,
         lines,
         [index.name for index in state.missing_indexes],
+        [index.name for index in state.missing_indexes if index.drop_statement is not None],
         [f"{one.kind} {one.name}" for one in made if (one.kind, one.name) not in existing],
         [SweepStatus(*row) for row in sweeps],
     )

@@ -21,7 +21,7 @@ from runner.commands.options import (
     settings_for,
 )
 from runner.errors import Exit, RunnerError
-from runner.screen import Output, Screen, new_table
+from runner.screen import BuildBar, Output, Screen, new_table
 
 if TYPE_CHECKING:
     from runner.rollback import RollbackPlan
@@ -64,7 +64,10 @@ def migrate(
 
         settings = settings_for(screen, database_url)
         url = database(screen, settings, embedded=embedded, may_start=True)
-        with stop_requests(screen.note) as stopped:
+        with (
+            stop_requests(screen.note) as stopped,
+            BuildBar(screen.note, shown=not (screen.is_json or quiet)) as bar,
+        ):
             done = api.migrate(
                 url,
                 applications=app or (),
@@ -74,6 +77,7 @@ def migrate(
                     lock_wait=settings.lock_wait if lock_wait is None else lock_wait,
                     say=screen.say,
                     stopped=stopped,
+                    watch_build=bar.show,
                 ),
             )
         if dry_run:
@@ -190,7 +194,11 @@ def status(
         if answer.scripts:
             screen.table(table)
         for name in answer.missing_indexes:
-            screen.say(f"index {name} is missing")
+            screen.say(
+                f"index {name} is invalid: its build was broken off"
+                if name in answer.invalid_indexes
+                else f"index {name} is missing"
+            )
         for name in answer.missing_objects:
             screen.say(f"{name} is gone: somebody dropped it")
         for one in answer.sweeps:

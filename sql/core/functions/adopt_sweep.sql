@@ -1,6 +1,6 @@
 -- Lets a table sweep on insert in place of a trigger of the application that did the same.
 --
--- A trigger of that name that calls something else stays, and attach_insert_sweep refuses then. One
+-- A trigger of that name that calls something else is refused: nobody knows what it is for. One
 -- that was switched off leaves the sweep switched off: somebody wanted it so.
 
 create or replace function maintenance.adopt_sweep(chain text, policy text, calls text)
@@ -16,10 +16,22 @@ begin
     into v_trigger
     from pg_catalog.pg_trigger as trigger
     where trigger.tgrelid = v_relation
-      and trigger.tgname = 'trigger_cleanup_' || adopt_sweep.policy
-      and trigger.tgfoid = to_regprocedure(calls);
+      and trigger.tgname = 'trigger_cleanup_' || adopt_sweep.policy;
 
-    if found then
+    if v_trigger.oid is not null and v_trigger.tgfoid is distinct from to_regprocedure(calls) then
+        raise exception using
+            errcode = 'duplicate_object',
+            message = format(
+                'trigger %I on %s calls %s, and is not the one with which application %s cleans up',
+                v_trigger.tgname, v_relation, v_trigger.tgfoid::regprocedure, chain
+            ),
+            hint = format(
+                'Rename it: alter trigger %I on %s rename to another_name.',
+                v_trigger.tgname, v_relation
+            );
+    end if;
+
+    if v_trigger.oid is not null then
         insert into maintenance.owned_object (chain, kind, name, origin, restoring)
         values (
             adopt_sweep.chain, 'trigger', format('%s.%I', v_relation, v_trigger.tgname), 'replaced',

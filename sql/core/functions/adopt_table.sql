@@ -65,7 +65,7 @@ begin
                     when 'f' then 'foreign table'
                     when 'S' then 'sequence'
                     when 'c' then 'composite type'
-                    else 'relation of kind ' || v_found.relkind
+                    else 'relation of another kind'
                 end
             ),
             hint = 'Rename it, or tend the table behind it by policies of your own.';

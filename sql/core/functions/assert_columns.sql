@@ -46,7 +46,9 @@ begin
         raise exception using
             errcode = 'datatype_mismatch',
             message = v_faults[1],
-            detail = nullif(array_to_string(v_faults[2:], E'\n'), ''),
+            detail = array_to_string(
+                v_faults[2:] || format('Needed are %s.', array_to_string(needs, ', ')), E'\n'
+            ),
             hint = 'A table that is there is used as it is, and never altered: change it, or tend '
                 'it by policies of your own.';
     end if;

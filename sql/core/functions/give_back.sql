@@ -7,6 +7,7 @@ create or replace function maintenance.give_back(chain text, kind text, name tex
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set check_function_bodies = off  -- a body may name things that are found by the caller's path
 as $function$
 declare
     v_owned maintenance.owned_object;
@@ -57,7 +58,9 @@ begin
         end loop;
     end if;
 
-    foreach v_statement in array coalesce(v_owned.restoring, '{}') loop
+    foreach v_statement in array
+        coalesce(v_owned.restoring[case v_owned.origin when 'removed' then 2 else 1 end:], '{}')
+    loop
         execute v_statement;
     end loop;
 end;

@@ -4,6 +4,7 @@ create or replace function maintenance.keep_function(chain text, signature text)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set check_function_bodies = off  -- a body may name things that are found by the caller's path
 as $function$
 declare
     v_owned maintenance.owned_object;
