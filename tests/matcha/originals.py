@@ -57,7 +57,7 @@ def build(connection: Connection, level: Level) -> None:
 
 
 def fill(connection: Connection) -> Filled:
-    """Put rows into a database that ``build`` made, and say how many of what.
+    """Put rows into a database that ``build`` or ``migrate`` made, and say how many of what.
 
     Tokens come in live and become what they are afterwards: the triggers of the application would
     remove them at once. At level 12 a trigger keeps updates from setting ``updated_at``.
@@ -126,7 +126,11 @@ def fill(connection: Connection) -> Filled:
     )
     for table in ("password_reset_tokens", "email_verification_tokens", "refresh_tokens"):
         _fill_tokens(connection, table, used_once=table != "refresh_tokens")
-    if scalar(connection, "select max(version) from public._sqlx_migrations") == 12:
+    if scalar(
+        connection,
+        "select count(*) from pg_attribute"
+        " where attrelid = 'public.users'::regclass and attname = 'native_language'",
+    ):
         execute(
             connection,
             "update public.users set native_language = 'en', learning_language = 'de'"

@@ -86,10 +86,11 @@ class Project:
 
     def change(
         self, chain: str, name: str, old: str, new: str, *, forgotten: int = 0, more: str = ""
-    ) -> None:
+    ) -> str:
         """Change a released function in the four steps of CONTRIBUTING.md, or forget one of them.
 
-        The fourth step has two files; 5 is the rollback's. ``more`` ends both of them.
+        The fourth step has two files; 5 is the rollback's. ``more`` ends both of them. Returns the
+        id of the new migration.
         """
         live = f"sql/{chain}/functions/{name}.sql"
         [migration] = [
@@ -113,6 +114,7 @@ class Project:
         if forgotten != 5:
             down = self.folder / "rollback" / chain / f"{stem}_down.sql"
             down.write_text(text.format(past).replace("Changes", "Restores"))
+        return f"{chain}/{stem}"
 
 
 def copy_to(folder: Path) -> Project:
@@ -200,21 +202,20 @@ def test_a_database_goes_from_one_release_to_the_next_and_back(
     migrated(project, empty)
     before, registered = everything(empty), policies(empty)
 
-    project.change(*CORE)
-    project.change(*SWEEPS, more=WRITTEN_AGAIN)
-    project.change(*APPLICATION)
+    changes = [
+        project.change(*CORE),
+        project.change(*SWEEPS, more=WRITTEN_AGAIN),
+        project.change(*APPLICATION),
+    ]
     checked = project.check()
     assert checked.returncode == 0, checked.stdout
     status = project.run("status", url=empty)
     assert status.returncode == 5
-    assert re.findall(r"(\w+/\d+_change_\w+)\s+pending", status.stdout) == [
-        "core/0010_change_pause_reason",
-        "core/0011_change_sweep_body",
-        "matcha/0008_change_cleanup_expired_refresh_tokens",
-    ]
+    assert re.findall(r"(\w+/\d+_change_\w+)\s+pending", status.stdout) == changes
     assert "changed" not in status.stdout
 
-    assert "would apply core/0010" in project.succeed("migrate", "--dry-run", url=empty)
+    would = project.succeed("migrate", "--dry-run", url=empty)
+    assert [line.rpartition(" ")[2] for line in would.splitlines()] == changes
     project.succeed("migrate", url=empty)
     after = everything(empty)
     assert after != before
@@ -261,7 +262,7 @@ def test_sweeps_that_a_migration_forgot_to_write_again_are_named(
         (
             5,
             "test_every_migration_has_its_rollback_and_every_rollback_its_migration",
-            "missing: rollback/core/0010_change_pause_reason_down.sql",
+            "missing: rollback/{}_down.sql",
         ),
     ],
     ids=["past file", "old migration", "new migration", "rollback"],
@@ -269,16 +270,15 @@ def test_sweeps_that_a_migration_forgot_to_write_again_are_named(
 def test_a_forgotten_step_is_named(
     project: Project, forgotten: int, test: str, remedy: str
 ) -> None:
-    project.change(*CORE, forgotten=forgotten)
+    change = project.change(*CORE, forgotten=forgotten)
     checked = project.check()
     assert checked.returncode == 1
     assert re.search(rf"^FAILED \S+::{test}\b", checked.stdout, re.MULTILINE)
-    assert remedy in checked.stdout
+    assert remedy.format(change) in checked.stdout
 
 
 def test_a_rollback_that_brings_nothing_back_is_named(project: Project) -> None:
-    project.change(*CORE)
-    down = "rollback/core/0010_change_pause_reason_down.sql"
+    down = f"rollback/{project.change(*CORE)}_down.sql"
     project.edit(down, "\\ir ../../sql/core/past/pause_reason@0004.sql\n", "select;\n")
     checked = project.check()
     assert checked.returncode == 1
