@@ -41,6 +41,8 @@ class Facts:
     owns_schema: bool
     relations: list[str]
     """Tables and views outside schema maintenance that belong to no extension, qualified."""
+    has_own_objects: bool
+    """Whether there are relations, routines or types outside schema maintenance."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def read_state(connection: Connection) -> State:
             .fetchall()
         )
         chosen = [name for (name,) in connection.execute(literal(query("chosen_chains")))]
+        is_bare = not applied and _is_bare(connection)
         missing = read_missing_indexes(connection, chosen)
     except errors.InsufficientPrivilege as error:
         raise RunnerError(
@@ -121,10 +124,16 @@ def read_state(connection: Connection) -> State:
             detail=error.diag.message_primary,
             hint="Connect as the role that migrated the database, or as a member of it.",
         ) from None
+    if is_bare:
+        raise RunnerError(
+            f"schema maintenance in database {facts.database} was restored without its rows",
+            detail="Policies, settings and the ledger are rows, and are missing.",
+            hint="Restore them as well; or `drop schema maintenance cascade`, and migrate anew.",
+            code=Exit.REFUSED,
+        )
     if not applied:
         raise RunnerError(
-            f"schema maintenance in database {facts.database} was built with psql, "
-            "or restored without its rows",
+            f"schema maintenance in database {facts.database} was built with psql",
             detail="Its ledger is empty, so the runner does not know which scripts were applied.",
             hint="Go on with psql, or undo the scripts with those under rollback/ and "
             "run `runner migrate`.",
@@ -145,6 +154,17 @@ def read_missing_indexes(connection: Connection, chains: Sequence[str]) -> list[
         .execute(literal(query("missing_indexes")), {"chains": list(chains)})
         .fetchall()
     )
+
+
+def _is_bare(connection: Connection) -> bool:
+    """Say whether even the row is missing that a script puts into its own table."""
+    row = connection.execute(
+        "select to_regclass('maintenance.installation') is not null"
+    ).fetchone()
+    if row != (True,):
+        return False
+    row = connection.execute("select exists (select from maintenance.installation)").fetchone()
+    return row == (False,)
 
 
 def refuse_newer(state: State, known: dict[str, Script]) -> None:

@@ -45,6 +45,11 @@ def everything(url: str) -> str:
     return structure(url) + (shipped_data(url) if "SCHEMA maintenance" in structure(url) else "")
 
 
+def whole(url: str) -> str:
+    """Return all that there is in a database: what an application has to get back."""
+    return _dump(url)
+
+
 def _dump(url: str, *arguments: str) -> str:
     with connect(url, program="test") as connection:
         server = connection.info.server_version
