@@ -20,6 +20,8 @@ from runner import api
 from runner.clients import command, find
 from runner.errors import Exit
 from tests.conftest import TestServer, run, scalar
+from tests.matcha.originals import build, fill
+from tests.migrations.dumps import structure
 from tests.runner.terminals import Terminal
 from tests.runner.test_interruptions import running
 from tests.statements import column, execute, rows
@@ -414,3 +416,26 @@ def test_psql_does_what_the_view_prints(url: str, db: Connection) -> None:
 def test_a_dry_run_names_what_is_missing(url: str, db: Connection) -> None:
     assert "would build index made" in run("migrate", "--dry-run", url=url).stdout
     assert indexes(db) == {}
+
+
+def test_a_rollback_leaves_the_indexes_of_the_application(empty: str) -> None:
+    """One that did the same was accepted, and one had taken the name of ours."""
+    with psycopg.connect(empty, autocommit=True) as connection:
+        build(connection, 6)
+        fill(connection)
+        execute(
+            connection,
+            "drop index idx_refresh_tokens_user, idx_refresh_tokens_expires_at;"
+            " create index theirs on refresh_tokens (user_id) with (fillfactor = 80);"
+            " create index idx_refresh_tokens_expires_at on refresh_tokens (expires_at desc);"
+            " insert into refresh_tokens (user_id, token_hash, expires_at)"
+            " select id, repeat(md5(number::text), 10), now() + interval '1 day'"
+            " from (select id from users limit 1) as user_, generate_series(1, 3000) as number",
+        )
+    before = structure(empty)
+    done = api.migrate(empty, applications=["matcha"])
+    assert "idx_refresh_tokens_expires_at1" in done.indexes
+    assert "idx_refresh_tokens_user" not in done.indexes
+    assert api.status(empty).is_up_to_date
+    api.rollback(empty, api.plan_rollback(empty, everything=True), backup_folder=None)
+    assert structure(empty) == before
