@@ -602,12 +602,12 @@ class Step:
         assert row is not None
         self._terms.say(row[0])
         began = monotonic()
-        with _warnings(connection) as warnings:
+        with warnings(connection) as heard:
             try:
                 connection.execute(literal(row[0]))
             except psycopg.Error as error:
-                warnings.append(sentence(error))
-        return Vacuumed(row[0], monotonic() - began, "; ".join(warnings) or None)
+                heard.append(sentence(error))
+        return Vacuumed(row[0], monotonic() - began, "; ".join(heard) or None)
 
     def _result(self, step: int, seconds: float, vacuum: Vacuumed | None = None) -> StepResult:
         row = (
@@ -645,7 +645,7 @@ class Step:
 
 
 @contextmanager
-def _warnings(connection: Connection) -> Generator[list[str]]:
+def warnings(connection: Connection) -> Generator[list[str]]:
     """Collect what the server warns of: VACUUM of another's table is no error to it."""
     heard: list[str] = []
 

@@ -20,12 +20,12 @@ as $function$
     from pg_catalog.pg_class as class
     where class.relnamespace = 'maintenance'::regnamespace
       and class.relname in (
-          'access', 'archive', 'archive_file', 'archive_status', 'backup_attestation',
+          'access', 'archive', 'archive_file', 'archive_status', 'backup_attestation', 'bundle',
           'database_facts', 'endpoint', 'index_usage', 'insert_sweep', 'insert_sweep_status',
-          'lease', 'lease_status', 'missing_indexes', 'pause', 'policy', 'policy_change',
-          'policy_override', 'policy_status', 'required_index', 'run', 'run_history', 'run_step',
-          'table_facts', 'table_owners', 'table_sizes', 'token_growth', 'watched_token',
-          'xmin_horizon'
+          'lease', 'lease_status', 'missing_indexes', 'operation', 'pause', 'policy',
+          'policy_change', 'policy_override', 'policy_status', 'required_index', 'run',
+          'run_history', 'run_step', 'run_task', 'statement_source', 'table_facts',
+          'table_owners', 'table_sizes', 'token_growth', 'watched_token', 'xmin_horizon'
       )
     union all
     select granted.access, 'routine', routine.oid, routine.oid::regprocedure::text, 'execute'
@@ -48,13 +48,14 @@ as $function$
                 'operator',
                 array[
                     'assert_outside_transaction', 'assert_undoable', 'attest_backup',
-                    'begin_archive_export', 'check_step', 'close_run', 'close_step',
-                    'deadline_of_call', 'drive_batches', 'drive_step', 'join_parts',
-                    'next_transaction', 'open_run', 'open_step', 'open_undo', 'pause_runs',
-                    'plan_archive_export', 'policies_of', 'purge_batch', 'record_archive_file',
-                    'resume_runs', 'return_archived', 'run_batch', 'run_operations', 'run_policy',
-                    'split_step', 'stage_archive_file', 'stop_run', 'take_archived', 'undo_batch',
-                    'undo_run', 'unrecorded_files', 'vacuum_command'
+                    'begin_archive_export', 'bundled', 'check_step', 'close_run', 'close_step',
+                    'close_task', 'deadline_of_call', 'drive_batches', 'drive_step', 'join_parts',
+                    'next_transaction', 'open_run', 'open_step', 'open_task', 'open_undo',
+                    'pause_runs', 'plan_archive_export', 'policies_of', 'purge_batch',
+                    'record_archive_file', 'resume_runs', 'return_archived', 'run_batch',
+                    'run_operations', 'run_policy', 'split_step', 'stage_archive_file',
+                    'stop_run', 'take_archived', 'undo_batch', 'undo_run', 'unrecorded_files',
+                    'vacuum_command'
                 ]
             )
     ) as granted (access, names)
