@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 
 from runner.connection import SESSION, connect, literal, refuse_pooler, refuse_pooler_url
 from runner.database import MissingIndex, State, changed, read_state, refuse_newer
+from runner.definitions import Definitions, made_elsewhere, read, record
 from runner.errors import Exit, RunnerError
 from runner.identity import remember_first
 from runner.ledger import Ledger, ordered
@@ -93,7 +94,7 @@ def migrate(
             _preflight(connection, state, pending)
             if not applications and not state.is_installed:
                 terms.say(f"empty database: installing {' and '.join(chosen)}")
-            applied = [_apply(connection, url, one, chosen, terms) for one in pending]
+            applied = _apply_all(connection, url, state, pending, chosen, terms)
             indexes = _build_indexes(connection, url, terms)
             if state.facts.owns_schema and not state.facts.is_standby:
                 remember_first(connection)
@@ -216,16 +217,34 @@ def _preflight(connection: Connection, state: State, pending: list[Script]) -> N
         )
 
 
-def _apply(connection: Connection, url: str, one: Script, chosen: list[str], terms: Terms) -> Done:
-    began = time.monotonic()
+def _apply_all(
+    connection: Connection,
+    url: str,
+    state: State,
+    pending: list[Script],
+    chosen: list[str],
+    terms: Terms,
+) -> list[Done]:
+    """Apply the scripts one after the other, and record what each of them makes."""
+    if not pending:
+        return []
+    applied = {row.migration_id for row in state.applied}
+    elsewhere = made_elsewhere([*pending, *(one for one in scripts(chains()) if one.id in applied)])
+    definitions = read(connection, elsewhere)
+    done: list[Done] = []
+    for one in pending:
+        began = time.monotonic()
 
-    def work() -> None:
-        run_script(connection, one.id, one.sql)
-        Ledger(connection).book(one, chosen)
+        def work(one: Script = one, before: Definitions = definitions) -> Definitions:
+            run_script(connection, one.id, one.sql)
+            after = read(connection, elsewhere, before=before)
+            Ledger(connection).book(one, chosen)
+            record(connection, before, after, lambda _: one.id)
+            return after
 
-    with_retries(connection, url, one.id, work, terms)
-    done = Done(one.id, time.monotonic() - began)
-    terms.say(f"applied {one.id}")
+        definitions = with_retries(connection, url, one.id, work, terms)
+        done.append(Done(one.id, time.monotonic() - began))
+        terms.say(f"applied {one.id}")
     return done
 
 

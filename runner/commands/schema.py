@@ -191,8 +191,12 @@ def status(
             screen.table(table)
         for name in answer.missing_indexes:
             screen.say(f"index {name} is missing")
-        for name in answer.missing_objects:
-            screen.say(f"{name} is gone: somebody dropped it")
+        for lost in answer.drift:
+            screen.say(
+                f"{lost} is gone: somebody dropped it"
+                if lost.state == "gone"
+                else f"{lost} is not what was migrated: somebody changed it"
+            )
         for one in answer.sweeps:
             if one.state != "on":
                 screen.say(f"the sweep of {one.policy} is {one.state}: {one.detail}")
@@ -204,6 +208,10 @@ def status(
             screen.say(f"{answer.database} has nothing of pg-maintenance: run `runner migrate`")
         elif answer.is_migrated:
             screen.say(f"{answer.database} has all migrations, and inserts that do not sweep")
+        elif answer.drift:
+            screen.say(
+                f"{answer.database} is not as it was migrated: run `runner migrate --repair`"
+            )
         else:
             screen.say(f"{answer.database} is not up to date: run `runner migrate`")
         screen.document(answer)
