@@ -39,6 +39,7 @@ class Facts:
     may_create_schema: bool
     may_create_in_public: bool
     owns_schema: bool
+    owns_public: bool
     relations: list[str]
     """Tables and views outside schema maintenance that belong to no extension, qualified."""
 
@@ -78,11 +79,10 @@ class State:
         return bool(self.applied)
 
 
-def read_state(connection: Connection) -> State:
-    """Read the state of a database; writes nothing.
+def read_facts(connection: Connection) -> Facts:
+    """Read what the catalog says of a database; writes nothing.
 
-    Raises RunnerError (refused) when schema maintenance is somebody else's, or was built by psql
-    and never booked, and RunnerError (failed) when the role may not read the ledger.
+    Raises RunnerError (refused) when schema maintenance is somebody else's.
     """
     facts = (
         connection.cursor(row_factory=class_row(Facts))
@@ -98,8 +98,26 @@ def read_state(connection: Connection) -> State:
             "or install into another database.",
             code=Exit.REFUSED,
         )
-    if not facts.has_ledger:
+    return facts
+
+
+def read_state(connection: Connection) -> State:
+    """Read the state of a database; writes nothing.
+
+    Raises RunnerError (refused) when schema maintenance is somebody else's, or was built by psql
+    and never booked, and RunnerError (failed) when the role may not read the ledger.
+    """
+    facts = read_facts(connection)
+    if not facts.has_schema:
         return State(facts, [], [], [])
+    if not facts.has_ledger:
+        raise RunnerError(
+            f"schema maintenance in database {facts.database} has no ledger",
+            detail="Its comment says that pg-maintenance made it, but its first script did not run "
+            "to its end.",
+            hint="`runner migrate --mark` says what is there and what is missing.",
+            code=Exit.REFUSED,
+        )
     try:
         applied = (
             connection.cursor(row_factory=class_row(Applied))
@@ -128,8 +146,7 @@ def read_state(connection: Connection) -> State:
             f"schema maintenance in database {facts.database} was built with psql, "
             "or restored without its rows",
             detail="Its ledger is empty, so the runner does not know which scripts were applied.",
-            hint="Go on with psql, or undo the scripts with those under rollback/ and "
-            "run `runner migrate`.",
+            hint="`runner migrate --mark` finds out, and books what psql has run.",
             code=Exit.REFUSED,
         )
     return State(facts, applied, chosen, missing)

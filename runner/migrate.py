@@ -95,7 +95,7 @@ def migrate(
             if not applications and not state.is_installed:
                 terms.say(f"empty database: installing {' and '.join(chosen)}")
             applied = _apply_all(connection, url, state, pending, chosen, terms)
-            indexes = _build_indexes(connection, url, terms)
+            indexes = build_indexes(connection, url, terms)
             if state.facts.owns_schema and not state.facts.is_standby:
                 remember_first(connection)
     return Migrated(state.facts.database, chosen, applied, indexes, dry_run=False)
@@ -145,17 +145,7 @@ def _pending(state: State, chosen: list[str], to: str | None) -> list[Script]:
     """Return the scripts to apply, in order."""
     known = {one.id: one for one in scripts(chains())}
     refuse_newer(state, known)
-    if edited := changed(state, known):
-        was_released = edited[0] in released()
-        raise RunnerError(
-            f"{edited[0]} is no longer what was applied to database {state.facts.database}",
-            detail="Its text, or that of a file which it includes, was changed afterwards.",
-            hint="Install pg-maintenance again: a released script never changes."
-            if was_released
-            else "A script may change until it is released: undo it with `runner rollback`, or "
-            "start afresh with `runner db reset` on the embedded server.",
-            code=Exit.REFUSED,
-        )
+    refuse_edited(state, known)
     applied = {row.migration_id for row in state.applied}
     plan = ordered(scripts(chosen))
     if to is not None:
@@ -170,6 +160,21 @@ def _pending(state: State, chosen: list[str], to: str | None) -> list[Script]:
             )
         plan = plan[: plan.index(last) + 1]
     return [one for one in plan if one.id not in applied]
+
+
+def refuse_edited(state: State, known: dict[str, Script]) -> None:
+    """Raise RunnerError when a script is no longer what was applied."""
+    if edited := changed(state, known):
+        was_released = edited[0] in released()
+        raise RunnerError(
+            f"{edited[0]} is no longer what was applied to database {state.facts.database}",
+            detail="Its text, or that of a file which it includes, was changed afterwards.",
+            hint="Install pg-maintenance again: a released script never changes."
+            if was_released
+            else "A script may change until it is released: undo it with `runner rollback`, or "
+            "start afresh with `runner db reset` on the embedded server.",
+            code=Exit.REFUSED,
+        )
 
 
 def _preflight(connection: Connection, state: State, pending: list[Script]) -> None:
@@ -282,7 +287,7 @@ def _at(text: str, error: psycopg.Error) -> str | None:
     return f"Line {number + 1} of `runner show`: {text.splitlines()[number].strip()}"
 
 
-def _build_indexes(connection: Connection, url: str, terms: Terms) -> list[str]:
+def build_indexes(connection: Connection, url: str, terms: Terms) -> list[str]:
     """Build the declared indexes that are missing, each in its own transaction."""
 
     def build(index: MissingIndex) -> Callable[[], None]:
