@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +42,8 @@ class Facts:
     owns_public: bool
     relations: list[str]
     """Tables and views outside schema maintenance that belong to no extension, qualified."""
+    has_own_objects: bool
+    """Whether there are relations, routines or types outside schema maintenance."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,18 @@ class Applied:
 
 @dataclass(frozen=True)
 class MissingIndex:
-    """A declared index that is yet to be built."""
+    """A declared index that is yet to be built: see the columns of the view missing_indexes."""
 
+    table: str
+    """Qualified, as SQL takes it; a partition, where the table is a large partitioned one."""
     name: str
-    create_statement: str
-    comment_statement: str
+    is_concurrent: bool
+    built_by: int | None
+    """Process of somebody's session that is building it; there are no statements then."""
+    drop_statement: str | None
+    """Drops what is left of a build that was broken off; None where there is nothing."""
+    create_statement: str | None
+    comment_statement: str | None
 
 
 @dataclass(frozen=True)
@@ -125,16 +134,9 @@ def read_state(connection: Connection) -> State:
             .fetchall()
         )
         chosen = [name for (name,) in connection.execute(literal(query("chosen_chains")))]
-        has_declarations = connection.execute(
-            "select to_regclass('maintenance.missing_indexes') is not null"
-        ).fetchone()
-        missing = (
-            connection.cursor(row_factory=class_row(MissingIndex))
-            .execute(literal(query("missing_indexes")), {"chains": chosen})
-            .fetchall()
-            if has_declarations == (True,)
-            else []
-        )
+        if not applied:
+            refuse_bare(connection)
+        missing = read_missing_indexes(connection, chosen)
     except errors.InsufficientPrivilege as error:
         raise RunnerError(
             f"role {facts.role} may not read the ledger of database {facts.database}",
@@ -143,13 +145,44 @@ def read_state(connection: Connection) -> State:
         ) from None
     if not applied:
         raise RunnerError(
-            f"schema maintenance in database {facts.database} was built with psql, "
-            "or restored without its rows",
+            f"schema maintenance in database {facts.database} was built with psql",
             detail="Its ledger is empty, so the runner does not know which scripts were applied.",
             hint="`runner migrate --mark` finds out, and books what psql has run.",
             code=Exit.REFUSED,
         )
     return State(facts, applied, chosen, missing)
+
+
+def read_missing_indexes(connection: Connection, chains: Sequence[str]) -> list[MissingIndex]:
+    """Return the indexes that the chains have declared and that are yet to be built."""
+    has_declarations = connection.execute(
+        "select to_regclass('maintenance.missing_indexes') is not null"
+    ).fetchone()
+    if has_declarations != (True,):
+        return []
+    return (
+        connection.cursor(row_factory=class_row(MissingIndex))
+        .execute(literal(query("missing_indexes")), {"chains": list(chains)})
+        .fetchall()
+    )
+
+
+def refuse_bare(connection: Connection) -> None:
+    """Raise RunnerError where even the row is missing that a script puts into its own table."""
+    row = connection.execute(
+        "select to_regclass('maintenance.installation') is not null"
+    ).fetchone()
+    if row != (True,):
+        return
+    row = connection.execute("select exists (select from maintenance.installation)").fetchone()
+    if row == (False,):
+        raise RunnerError(
+            f"schema maintenance in database {connection.info.dbname} was restored without its "
+            "rows",
+            detail="Policies, settings and the ledger are rows, and are missing.",
+            hint="Restore them as well; or `drop schema maintenance cascade`, and migrate anew.",
+            code=Exit.REFUSED,
+        )
 
 
 def refuse_newer(state: State, known: dict[str, Script]) -> None:

@@ -32,29 +32,18 @@ PATIENCE = 60.0
 class Stopped(RunnerError):
     """Somebody asked us to stop, and we did where nothing was half done."""
 
-    def __init__(self) -> None:
+    def __init__(self, detail: str | None = None) -> None:
+        """Take what the step in hand has left, if it could not wait for its end."""
         super().__init__(
-            "stopped when asked to, between two steps",
-            detail="What was done is done and recorded; the rest is pending.",
+            "stopped when asked to"
+            + (", in the middle of a step" if detail else ", between two steps"),
+            detail=" ".join(
+                part
+                for part in (detail, "What was done is done and recorded; the rest is pending.")
+                if part
+            ),
             hint="Run the command again to go on.",
         )
-
-
-@dataclass(frozen=True)
-class Terms:
-    """How a command behaves while it works on a database that others use."""
-
-    lock_wait: float = 30.0
-    """Seconds for which it tries again while others hold a lock that it needs."""
-    say: Callable[[str], None] = lambda _: None
-    """Is told what happens, a line at a time."""
-    stopped: Callable[[], bool] = lambda: False
-    """Whether somebody has asked to stop; asked between steps, never within one."""
-
-    def check(self) -> None:
-        """Raise Stopped when somebody has asked to stop."""
-        if self.stopped():
-            raise Stopped
 
 
 @dataclass(frozen=True)
@@ -71,6 +60,37 @@ class Session:
         doing = f", {self.state}" if self.state else ""
         statement = f": {self.query}" if self.query else ""
         return f"pid {self.pid} ({self.program}, role {self.role}{doing}{statement})"
+
+
+@dataclass(frozen=True)
+class BuildProgress:
+    """How far the build of an index is."""
+
+    name: str
+    phase: str
+    percent: float | None
+    """Of the phase; None where PostgreSQL does not know."""
+    waits_for: list[Session]
+    """Whose transactions have held it up for a while."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a command behaves while it works on a database that others use."""
+
+    lock_wait: float = 30.0
+    """Seconds for which it tries again while others hold a lock that it needs."""
+    say: Callable[[str], None] = lambda _: None
+    """Is told what happens, a line at a time."""
+    stopped: Callable[[], bool] = lambda: False
+    """Whether somebody has asked to stop; asked between steps, and while an index is built."""
+    watch_build: Callable[[BuildProgress], None] = lambda _: None
+    """Is told several times a second how far the build of an index is that may take long."""
+
+    def check(self) -> None:
+        """Raise Stopped when somebody has asked to stop."""
+        if self.stopped():
+            raise Stopped
 
 
 @contextmanager

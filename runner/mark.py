@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from runner.connection import SESSION, connect, literal, refuse_pooler, refuse_pooler_url
-from runner.database import Facts, read_facts
+from runner.database import Facts, read_facts, refuse_bare
 from runner.definitions import HOME, Definitions, Object, made_elsewhere, owned, read, record
 from runner.errors import Exit, RunnerError
 from runner.ledger import SCHEMA, Ledger, ordered
@@ -35,7 +35,10 @@ ROWS = {
         "select current_database()::text from maintenance.installation",
     ),
     "policy": ("policy", "select name from maintenance.policy where chain is not null"),
-    "required_index": ("declared index", "select name::text from maintenance.required_index"),
+    "required_index": (
+        "declared index",
+        "select format('%s.%I', relation, name) from maintenance.required_index",
+    ),
     "watched_token": ("watched token", "select token_type from maintenance.watched_token"),
     "insert_sweep": ("sweep of policy", "select policy from maintenance.insert_sweep"),
 }
@@ -123,6 +126,7 @@ def mark(
         known = ordered(scripts(applications or chains()))
         _refuse(facts, with_public=any(one.chain != CORE for one in known))
         with migration_lock(connection, terms):
+            refuse_bare(connection)
             connection.execute(literal(SESSION))
 
             def try_out() -> list[_Work]:
@@ -168,6 +172,7 @@ def _refuse(facts: Facts, *, with_public: bool) -> None:
 
 def _run_aside(connection: Connection, known: list[Script]) -> list[_Work]:
     """Run the scripts beside what is there; return what each of them does."""
+    connection.execute("select set_config('maintenance.clean_room', 'on', true)")
     aside = f"aside_{secrets.token_hex(8)}"
     schemas = [SCHEMA] if all(one.chain == CORE for one in known) else [SCHEMA, "public"]
     for schema in schemas:
@@ -215,7 +220,7 @@ def _book(connection: Connection, database: str, works: list[_Work], *, dry_run:
     rows = _rows(connection)
     booked_before = _booked(connection)
     verdicts = {work.script.id: _judge(work, found, rows, taken_over) for work in works}
-    _refuse_what_was_never_run(database, works, verdicts, booked_before)
+    _refuse_nothing(database, works, verdicts, booked_before)
 
     complete: list[_Work] = []
     incomplete: list[Incomplete] = []
@@ -292,9 +297,11 @@ def _judge(
 
     Tables of an application are no sign that our script has run: they may be the application's own.
     """
-    missing = [one for one in sorted(work.rows) if one not in rows]
+    missing = [
+        one for one in sorted(work.rows) if one not in rows and not _is_of_adopted(one, taken_over)
+    ]
     different: list[Object] = []
-    is_begun = len(missing) < len(work.rows)
+    is_begun = any(one in rows for one in work.rows)
     for one in work.changed:
         if taken_over.get(one) in OWN_WAY or _is_of_adopted(one, taken_over):
             continue
@@ -311,15 +318,22 @@ def _judge(
 
 
 def _is_of_adopted(one: Object, taken_over: dict[Object, str]) -> bool:
-    """Whether this is a column of a table that is the application's own, as that has it."""
+    """Whether this is a column of a table that is the application's own, or an index of one.
+
+    A script asks for few of them there.
+    """
     table = Object("table", one.name.rpartition(".")[0])
-    return one.kind == "column" and taken_over.get(table) == "adopted" and one not in taken_over
+    return (
+        one.kind in ("column", "declared index")
+        and taken_over.get(table) == "adopted"
+        and one not in taken_over
+    )
 
 
-def _refuse_what_was_never_run(
+def _refuse_nothing(
     database: str, works: list[_Work], verdicts: dict[str, _Verdict], booked: Iterable[str]
 ) -> None:
-    """Raise RunnerError where the schema is empty, or has everything but its rows."""
+    """Raise RunnerError where nothing of ours is in the schema."""
     core = [work.script for work in works if work.script.chain == CORE]
     if not (booked or any(verdicts[one.id].is_begun for one in core)):
         raise RunnerError(
@@ -327,18 +341,6 @@ def _refuse_what_was_never_run(
             hint="Drop it (`drop schema maintenance`), and run `runner migrate`.",
             code=Exit.REFUSED,
         )
-    identity = Object("identity of", database)
-    for one in core:
-        verdict = verdicts[one.id]
-        if verdict.missing == [identity] and not verdict.different and one.id not in booked:
-            raise RunnerError(
-                f"database {database} was restored without the rows of schema maintenance",
-                detail="Its tables and functions are there, and what the scripts write into them "
-                "is not: policies, declared indexes, sweeps.",
-                hint="Restore the rows as well (pg_dump --data-only --schema=maintenance), or drop "
-                "what is there with the scripts under rollback/, and run `runner migrate`.",
-                code=Exit.REFUSED,
-            )
 
 
 def _line(one: Script, missing: list[Object]) -> int | None:

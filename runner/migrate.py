@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,13 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from runner.connection import SESSION, connect, literal, refuse_pooler, refuse_pooler_url
-from runner.database import MissingIndex, State, changed, read_state, refuse_newer
+from runner.database import State, changed, read_state, refuse_newer
 from runner.definitions import Definitions, made_elsewhere, read, record
 from runner.errors import Exit, RunnerError
 from runner.identity import remember_first
+from runner.indexes import build_indexes
 from runner.ledger import Ledger, ordered
 from runner.locks import Terms, migration_lock, with_retries
-from runner.resources import query
 from runner.scripts import CORE, NO_APPLICATION, Script, chains, released, script, scripts
 
 if TYPE_CHECKING:
@@ -66,9 +66,11 @@ def migrate(
     database has, or the default one where it has nothing yet. ``to`` is the id of the last script
     to apply.
 
-    Each script runs in its own transaction, together with its entry in the ledger. Raises
-    RunnerError (refused), with nothing changed, where the database is not fit for it, and Stopped
-    between two scripts when the terms say so.
+    Each script runs in its own transaction, together with its entry in the ledger. Where an
+    application's scripts meet a database that has something of its own, all of them are tried
+    first, in a transaction that is rolled back; a dry run does so as well. Raises RunnerError
+    (refused), with nothing changed, where the database is not fit for it, and Stopped between two
+    scripts when the terms say so.
     """
     refuse_pooler_url(url)
     if dry_run:
@@ -76,7 +78,14 @@ def migrate(
             state = read_state(connection)
             chosen = _choose(state, applications, to)
             pending = _pending(state, chosen, to)
-            _preflight(connection, state, pending)
+            _preflight(state, pending)
+        if _may_clash(state, pending):
+            with (
+                connect(url, program="runner migrate") as connection,
+                migration_lock(connection, terms),
+            ):
+                connection.execute(literal(SESSION))
+                _rehearse(connection, url, pending, terms)
         return Migrated(
             state.facts.database,
             chosen,
@@ -91,11 +100,13 @@ def migrate(
             connection.execute(literal(SESSION))
             chosen = _choose(state, applications, to)
             pending = _pending(state, chosen, to)
-            _preflight(connection, state, pending)
+            _preflight(state, pending)
+            if _may_clash(state, pending):
+                _rehearse(connection, url, pending, terms)
             if not applications and not state.is_installed:
                 terms.say(f"empty database: installing {' and '.join(chosen)}")
             applied = _apply_all(connection, url, state, pending, chosen, terms)
-            indexes = build_indexes(connection, url, terms)
+            indexes = build_indexes(connection, url, chosen, terms)
             if state.facts.owns_schema and not state.facts.is_standby:
                 remember_first(connection)
     return Migrated(state.facts.database, chosen, applied, indexes, dry_run=False)
@@ -113,7 +124,7 @@ def _choose(state: State, applications: Sequence[str], to: str | None) -> list[s
     if to is not None:
         wanted.add(script(to).chain)
     if not applications and not state.is_installed:
-        if state.facts.relations:
+        if to is None and state.facts.relations:
             raise _foreign(state)
         if to is None:
             wanted.add(DEFAULT_APPLICATION)
@@ -177,7 +188,7 @@ def refuse_edited(state: State, known: dict[str, Script]) -> None:
         )
 
 
-def _preflight(connection: Connection, state: State, pending: list[Script]) -> None:
+def _preflight(state: State, pending: list[Script]) -> None:
     """Refuse, before anything is changed, what would fail or overwrite half-way."""
     facts = state.facts
     if not pending:
@@ -205,21 +216,28 @@ def _preflight(connection: Connection, state: State, pending: list[Script]) -> N
                 f"role {facts.role} may not {right} in database {facts.database}",
                 hint="Connect as the owner of the database: no more is needed.",
             )
-    creates = [made for one in pending for made in one.creates if made.kind != "schema"]
-    existing = connection.execute(
-        literal(query("existing_objects")),
-        {"kinds": [made.kind for made in creates], "names": [made.name for made in creates]},
-    ).fetchall()
-    if existing:
-        kind, name = existing[0]
-        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-        chain = next(one.chain for one in pending if any(made.name == name for made in one.creates))
-        raise RunnerError(
-            f"{kind} {name}{more} is there already, so application {chain} was not installed",
-            detail="Nothing was changed.",
-            hint="Install it into a database without these, or `--app none` for the core alone.",
-            code=Exit.REFUSED,
-        )
+
+
+def _may_clash(state: State, pending: list[Script]) -> bool:
+    """Say whether scripts of an application meet a database that has something of its own."""
+    return state.facts.has_own_objects and any(one.chain != CORE for one in pending)
+
+
+def _rehearse(connection: Connection, url: str, pending: list[Script], terms: Terms) -> None:
+    """Run the pending scripts and roll them back, so that a misfit is found before any change."""
+
+    def work() -> None:
+        with connection.transaction(force_rollback=True):
+            for one in pending:
+                run_script(connection, one.id, one.sql)
+
+    try:
+        with_retries(connection, url, "the rehearsal", work, terms)
+    except RunnerError as error:
+        if isinstance(error.__cause__, psycopg.Error):  # a script failed; else it never ran
+            error.detail = "\n".join(filter(None, (error.detail, "Nothing was changed.")))
+            error.code = Exit.REFUSED
+        raise
 
 
 def _apply_all(
@@ -285,20 +303,3 @@ def _at(text: str, error: psycopg.Error) -> str | None:
     before = text[: int(error.diag.statement_position) - 1]
     number = before.count("\n")
     return f"Line {number + 1} of `runner show`: {text.splitlines()[number].strip()}"
-
-
-def build_indexes(connection: Connection, url: str, terms: Terms) -> list[str]:
-    """Build the declared indexes that are missing, each in its own transaction."""
-
-    def build(index: MissingIndex) -> Callable[[], None]:
-        def work() -> None:
-            connection.execute(literal(index.create_statement))
-            connection.execute(literal(index.comment_statement))
-
-        return work
-
-    missing = read_state(connection).missing_indexes
-    for index in missing:
-        with_retries(connection, url, f"index {index.name}", build(index), terms)
-        terms.say(f"built index {index.name}")
-    return [index.name for index in missing]

@@ -23,8 +23,9 @@ from runner.definitions import (
     recorded,
 )
 from runner.errors import Exit, RunnerError, sentence
+from runner.indexes import build_indexes
 from runner.locks import Stopped, Terms, migration_lock, with_retries
-from runner.migrate import build_indexes, refuse_edited
+from runner.migrate import refuse_edited
 from runner.resources import query
 from runner.scripts import Created, Script, chains, scripts
 from runner.status import read_sweeps
@@ -159,7 +160,7 @@ def _repair(connection: Connection, url: str, state: State, terms: Terms) -> Rep
         attempt(f"sweep of {policy}", attach)
     if anew:
         with_retries(connection, url, "rights", lambda: _grant(connection, sorted(anew)), terms)
-    indexes = build_indexes(connection, url, terms)
+    indexes = build_indexes(connection, url, state.chosen, terms)
     return Repaired(state.facts.database, repaired, unrepaired, indexes, dry_run=False)
 
 

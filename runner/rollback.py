@@ -14,10 +14,10 @@ from runner.connection import SESSION, connect, literal
 from runner.database import State, read_state, refuse_newer
 from runner.definitions import last_maker, made_elsewhere, read, record
 from runner.errors import Exit, RunnerError
-from runner.ledger import SCHEMA, Ledger
+from runner.ledger import Ledger
 from runner.locks import Terms, migration_lock, with_retries
 from runner.migrate import Done, run_script
-from runner.scripts import CORE, Script, chains, script, scripts
+from runner.scripts import CORE, Dropped, Script, chains, script, scripts
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -164,13 +164,14 @@ def _to_undo(state: State, steps: int | None, to: str | None) -> list[Script]:
 def _losses(connection: Connection, undone: list[Script]) -> list[Loss]:
     """Count what is in the tables and columns of applications, and in archives, that would go.
 
-    Tables of schema maintenance hold what the scripts put there, and are not counted.
+    Tables of schema maintenance hold what the scripts put there, and are not counted; tables that
+    were there before the scripts stay.
     """
-    dropped = [one for gone in undone for one in gone.drops]
+    dropped = _created(connection, [one for gone in undone for one in gone.drops])
     tables = {one.table for one in dropped if one.column is None}
     losses: list[Loss] = []
     for one in dropped:
-        if one.table.startswith(f"{SCHEMA}.") or (one.column is not None and one.table in tables):
+        if one.column is not None and one.table in tables:
             continue
         counted = sql.SQL("*") if one.column is None else sql.Identifier(one.column)
         if connection.execute("select to_regclass(%s)", (one.table,)).fetchone() == (None,):
@@ -182,7 +183,7 @@ def _losses(connection: Connection, undone: list[Script]) -> list[Loss]:
         ).fetchone()
         rows = row[0] if row else 0
         if rows:
-            losses.append(Loss(one.table + (f".{one.column}" if one.column else ""), rows))
+            losses.append(Loss(one.name, rows))
     if any(gone.drops_archives for gone in undone):
         losses.extend(
             Loss(archive, rows)
@@ -191,6 +192,16 @@ def _losses(connection: Connection, undone: list[Script]) -> list[Loss]:
             )
         )
     return losses
+
+
+def _created(connection: Connection, dropped: list[Dropped]) -> list[Dropped]:
+    """Return those that a script created here, and did not find."""
+    if not dropped:
+        return []
+    created = connection.execute(
+        "select chain, kind, name from maintenance.owned_object where origin = 'created'"
+    ).fetchall()
+    return [one for one in dropped if (one.chain, one.kind, one.name) in created]
 
 
 def _undo(
@@ -231,7 +242,7 @@ def _undo(
 
 def _refuse_losses(connection: Connection, one: Script) -> None:
     """Refuse to drop rows that came after the last count; lock the tables, so that no more come."""
-    for table in {dropped.table for dropped in one.drops}:
+    for table in {dropped.table for dropped in _created(connection, one.drops)}:
         if connection.execute("select to_regclass(%s)", (table,)).fetchone() != (None,):
             name = sql.Identifier(*table.split("."))
             connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))

@@ -11,17 +11,23 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from shutil import get_terminal_size
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from runner.errors import RunnerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
     from rich.table import Table
 
+    from runner.locks import BuildProgress
     from runner.steps import Progress
 
+NOW_AND_THEN = 30.0
+"""Seconds between two lines on a build, off a terminal."""
 
 CONTROLS = {
     code: chr(code).encode("unicode_escape").decode()
@@ -156,6 +162,67 @@ class Bar:
             + (f", {speed:,.0f}/s" if speed else ""),
             waiting=f"waits: {progress.waiting}" if progress.waiting else "",
         )
+
+
+class BuildBar:
+    """How far an index is: a bar on stderr at a terminal, and off it a line now and then."""
+
+    def __init__(self, note: Callable[[str], None], *, shown: bool) -> None:
+        self._note = note
+        self._has_bar = shown and sys.stderr is not None and sys.stderr.isatty()
+        self._rich: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._next = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+
+    def show(self, progress: BuildProgress) -> None:
+        """Show the phase, and how much of it is done."""
+        if not self._has_bar:
+            self._say(progress)
+            return
+        if self._rich is None or self._task is None:
+            self._start()
+        assert self._rich is not None
+        assert self._task is not None
+        self._rich.update(
+            self._task,
+            description=f"index {progress.name}",
+            completed=progress.percent or 0,
+            total=None if progress.percent is None else 100,
+            phase=progress.phase,
+            waiting=f"waits for pid {progress.waits_for[0].pid}" if progress.waits_for else "",
+        )
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._rich = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[phase]}", markup=False),
+            TextColumn("{task.fields[waiting]}", markup=False),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._rich.add_task("", total=None, phase="", waiting="")
+        self._rich.start()
+
+    def _say(self, progress: BuildProgress) -> None:
+        now = monotonic()
+        if self._next == 0.0:
+            self._next = now + NOW_AND_THEN
+        if now < self._next:
+            return
+        self._next = now + NOW_AND_THEN
+        percent = "" if progress.percent is None else f", {progress.percent:.0f} %"
+        self._note(f"index {progress.name}: {progress.phase}{percent}")
 
 
 def new_table(*columns: str, numbers: tuple[str, ...] = (), wraps: bool = False) -> Table:

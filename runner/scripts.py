@@ -26,14 +26,16 @@ NUMBERED = "[0-9][0-9][0-9][0-9]_*.sql"
 CREATE = re.compile(
     r"^create (?:or replace )?"
     r"(?P<kind>table|type|function|procedure|materialized view|view|trigger|schema)\s+"
+    r"(?:if not exists\s+)?"
     r"(?:(?P<schema>\w+)\.)?(?P<name>\w+)"
     r"(?:\nafter insert on (?P<on>[\w.]+))?",
     re.MULTILINE,
 )
-DROP_TABLE = re.compile(r"^drop table (?P<table>[\w.]+);", re.MULTILINE)
 DROP_ARCHIVES = "select maintenance.drop_archives();"
-DROP_COLUMN = re.compile(
-    r"^alter table (?P<table>[\w.]+) drop column (?P<column>\w+);", re.MULTILINE
+GIVE_BACK = re.compile(
+    r"^select maintenance\.give_back\(\s*'(?P<chain>\w+)', '(?P<kind>table|column)', "
+    r"'(?P<table>\w+\.\w+)(?:\.(?P<column>\w+))?'\s*\);",
+    re.MULTILINE,
 )
 
 
@@ -48,10 +50,17 @@ class Created:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A table, or a column of one, whose values a rollback would lose."""
+    """A table, or a column of one, whose values a rollback would lose if a script created it."""
 
+    chain: str
+    kind: str
     table: str
     column: str | None
+
+    @property
+    def name(self) -> str:
+        """What maintenance.owned_object calls it."""
+        return f"{self.table}.{self.column}" if self.column else self.table
 
 
 @dataclass(frozen=True)
@@ -120,13 +129,14 @@ class Script:
 
     @property
     def drops(self) -> list[Dropped]:
-        """What the rollback drops that may hold values, read from its text."""
-        tables = [Dropped(found["table"], None) for found in DROP_TABLE.finditer(self.rollback_sql)]
-        columns = [
-            Dropped(found["table"], found["column"])
-            for found in DROP_COLUMN.finditer(self.rollback_sql)
+        """What the rollback drops where a script created it, and what may hold values then.
+
+        It is read from the text of the rollback.
+        """
+        return [
+            Dropped(found["chain"], found["kind"], found["table"], found["column"])
+            for found in GIVE_BACK.finditer(self.rollback_sql)
         ]
-        return tables + columns
 
     @property
     def drops_archives(self) -> bool:

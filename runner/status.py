@@ -50,6 +50,9 @@ class Status:
     chains: list[str]
     scripts: list[ScriptStatus]
     missing_indexes: list[str]
+    """Declared indexes that are yet to be built, by the names that they get."""
+    invalid_indexes: list[str]
+    """Those of them that a build which was broken off has left, and that nothing reads."""
     drift: list[Drift]
     """What applied scripts made, and somebody has changed or dropped since."""
     sweeps: list[SweepStatus]
@@ -102,6 +105,7 @@ def status(url: str) -> Status:
         state.chosen,
         lines,
         [index.name for index in state.missing_indexes],
+        [index.name for index in state.missing_indexes if index.drop_statement is not None],
         drifts,
         sweeps,
     )

@@ -311,6 +311,9 @@ comment on column maintenance.pause.paused_at is 'When.';
 \ir ../../sql/core/functions/pause_runs.sql
 \ir ../../sql/core/functions/resume_runs.sql
 \ir ../../sql/core/functions/assert_adopted.sql
+\ir ../../sql/core/functions/revoke_from_public.sql
+\ir ../../sql/core/functions/renew_executors.sql
+\ir ../../sql/core/functions/assert_policy_tables.sql
 \ir ../../sql/core/functions/adopt_clone.sql
 \ir ../../sql/core/functions/assert_owner.sql
 \ir ../../sql/core/functions/take_turn.sql

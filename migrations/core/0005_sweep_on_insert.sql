@@ -18,7 +18,9 @@ create table maintenance.insert_sweep (
         constraint insert_sweep_batch_size_check check (batch_size between 1 and 10000),
     rest interval not null default '50 ms'
         constraint insert_sweep_rest_check check (
-            rest between '0 s' and '1 h'
+            -- "between" in an "and" is written with other brackets in a dump
+            rest >= '0 s'
+            and rest <= '1 h'
             -- an interval of months less days may compare as short and last for years
             and extract(year from rest) = 0
             and extract(month from rest) = 0
@@ -26,7 +28,8 @@ create table maintenance.insert_sweep (
         ),
     slow interval not null default '20 ms'
         constraint insert_sweep_slow_check check (
-            slow between '1 ms' and '1 h'
+            slow >= '1 ms'
+            and slow <= '1 h'
             and extract(year from slow) = 0
             and extract(month from slow) = 0
             and extract(day from slow) = 0

@@ -1,5 +1,9 @@
 -- Lets users have a picture.
 
-alter table public.users add column profile_picture_url text;
-
-comment on column public.users.profile_picture_url is 'Where the picture of the user is.';
+select maintenance.add_column(
+    chain => 'matcha',
+    relation => 'public.users',
+    name => 'profile_picture_url',
+    definition => 'text',
+    comment => 'Where the picture of the user is.'
+);

@@ -1,6 +1,12 @@
 -- Lets users who forgot their password set a new one.
 
-create table public.password_reset_tokens (
+select maintenance.adopt_table(
+    chain => 'matcha',
+    relation => 'public.password_reset_tokens',
+    needs => array['user_id uuid', 'expires_at timestamptz', 'used_at timestamptz']
+);
+
+create table if not exists public.password_reset_tokens (
     id uuid constraint password_reset_tokens_pkey primary key default gen_random_uuid(),
     user_id uuid not null
         constraint password_reset_tokens_user_id_fkey
@@ -11,14 +17,22 @@ create table public.password_reset_tokens (
     created_at timestamptz default now()
 );
 
-comment on table public.password_reset_tokens is
-    'Secrets that let a user set a new password, once.';
-comment on column public.password_reset_tokens.token_hash is
-    'Hash of the secret that was sent.';
-comment on column public.password_reset_tokens.expires_at is
-    'From then on the token is no longer valid.';
-comment on column public.password_reset_tokens.used_at is
-    'When it was used, once and for all.';
+select maintenance.describe_table(
+    'public.password_reset_tokens',
+    'Secrets that let a user set a new password, once.'
+);
+select maintenance.describe_column(
+    'public.password_reset_tokens', 'token_hash',
+    'Hash of the secret that was sent.'
+);
+select maintenance.describe_column(
+    'public.password_reset_tokens', 'expires_at',
+    'From then on the token is no longer valid.'
+);
+select maintenance.describe_column(
+    'public.password_reset_tokens', 'used_at',
+    'When it was used, once and for all.'
+);
 
 select maintenance.require_index(
     chain => 'matcha',

@@ -1,11 +1,20 @@
 -- Lets users prove that an email address is theirs.
 
-alter table public.users add column email_verified boolean not null default false;
+select maintenance.add_column(
+    chain => 'matcha',
+    relation => 'public.users',
+    name => 'email_verified',
+    definition => 'boolean not null default false',
+    comment => 'Whether the user has proved that the address is his.'
+);
 
-comment on column public.users.email_verified is
-    'Whether the user has proved that the address is his.';
+select maintenance.adopt_table(
+    chain => 'matcha',
+    relation => 'public.email_verification_tokens',
+    needs => array['user_id uuid', 'expires_at timestamptz', 'used_at timestamptz']
+);
 
-create table public.email_verification_tokens (
+create table if not exists public.email_verification_tokens (
     id uuid constraint email_verification_tokens_pkey primary key default gen_random_uuid(),
     user_id uuid not null
         constraint email_verification_tokens_user_id_fkey
@@ -16,14 +25,22 @@ create table public.email_verification_tokens (
     created_at timestamptz default now()
 );
 
-comment on table public.email_verification_tokens is
-    'Secrets that prove that an email address is the user''s, once.';
-comment on column public.email_verification_tokens.token_hash is
-    'Hash of the secret that was sent.';
-comment on column public.email_verification_tokens.expires_at is
-    'From then on the token is no longer valid.';
-comment on column public.email_verification_tokens.used_at is
-    'When it was used, once and for all.';
+select maintenance.describe_table(
+    'public.email_verification_tokens',
+    'Secrets that prove that an email address is the user''s, once.'
+);
+select maintenance.describe_column(
+    'public.email_verification_tokens', 'token_hash',
+    'Hash of the secret that was sent.'
+);
+select maintenance.describe_column(
+    'public.email_verification_tokens', 'expires_at',
+    'From then on the token is no longer valid.'
+);
+select maintenance.describe_column(
+    'public.email_verification_tokens', 'used_at',
+    'When it was used, once and for all.'
+);
 
 select maintenance.require_index(
     chain => 'matcha',

@@ -1,6 +1,12 @@
 -- Keeps users signed in.
 
-create table public.refresh_tokens (
+select maintenance.adopt_table(
+    chain => 'matcha',
+    relation => 'public.refresh_tokens',
+    needs => array['user_id uuid', 'expires_at timestamptz']
+);
+
+create table if not exists public.refresh_tokens (
     id uuid constraint refresh_tokens_pkey primary key default gen_random_uuid(),
     user_id uuid not null
         constraint refresh_tokens_user_id_fkey references public.users (id) on delete cascade,
@@ -12,9 +18,18 @@ create table public.refresh_tokens (
     last_used_at timestamptz default now()
 );
 
-comment on table public.refresh_tokens is 'Secrets that keep a device signed in; used many times.';
-comment on column public.refresh_tokens.token_hash is 'Hash of the secret that the device holds.';
-comment on column public.refresh_tokens.expires_at is 'From then on the token is no longer valid.';
+select maintenance.describe_table(
+    'public.refresh_tokens',
+    'Secrets that keep a device signed in; used many times.'
+);
+select maintenance.describe_column(
+    'public.refresh_tokens', 'token_hash',
+    'Hash of the secret that the device holds.'
+);
+select maintenance.describe_column(
+    'public.refresh_tokens', 'expires_at',
+    'From then on the token is no longer valid.'
+);
 
 select maintenance.require_index(
     chain => 'matcha',

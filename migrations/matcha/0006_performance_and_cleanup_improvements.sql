@@ -47,12 +47,48 @@ select maintenance.require_index(
     reason => 'Finds the tokens that have expired.'
 );
 
+-- Ours adds deck progress up in the columns that the application had when it began. Since it counts
+-- progress_percentage as well, it has a function of its own, which stays and is what
+-- refresh_stale_deck_progress calls.
+select maintenance.assert_columns(
+    'public.user_deck_progress',
+    array[
+        'total_cards integer', 'mastered_cards integer', 'cards_due_today integer',
+        'total_practices integer', 'last_practiced_at timestamptz'
+    ]
+)
+where not maintenance.has_column('public.user_deck_progress', 'progress_percentage');
+
+select maintenance.adopt_function('matcha', function.signature, function.result)
+from (
+    values
+        ('public.cleanup_expired_password_reset_tokens()', 'integer'),
+        ('public.cleanup_expired_email_verification_tokens()', 'integer'),
+        ('public.cleanup_expired_refresh_tokens()', 'integer'),
+        (
+            'public.cleanup_all_expired_tokens()',
+            'TABLE(password_reset_cleaned integer, email_verification_cleaned integer, '
+                || 'refresh_tokens_cleaned integer, total_cleaned integer)'
+        ),
+        ('public.refresh_deck_progress(uuid,uuid)', 'void'),
+        ('public.refresh_stale_deck_progress(uuid)', 'integer')
+) as function (signature, result);
+
 \ir ../../sql/matcha/functions/cleanup_expired_password_reset_tokens.sql
 \ir ../../sql/matcha/functions/cleanup_expired_email_verification_tokens.sql
 \ir ../../sql/matcha/functions/cleanup_expired_refresh_tokens.sql
 \ir ../../sql/matcha/functions/cleanup_all_expired_tokens.sql
 \ir ../../sql/matcha/functions/refresh_deck_progress.sql
 \ir ../../sql/matcha/functions/refresh_stale_deck_progress.sql
+
+select maintenance.keep_function('matcha', 'public.refresh_deck_progress(uuid,uuid)')
+where maintenance.has_column('public.user_deck_progress', 'progress_percentage')
+  and to_regprocedure('public.refresh_deck_progress(uuid,uuid,integer)') is null;
+
+-- A third argument that has a default answers calls with two as well: beside it, the function with
+-- two makes each of them ambiguous.
+select maintenance.withdraw_function('matcha', 'public.refresh_deck_progress(uuid,uuid)')
+where to_regprocedure('public.refresh_deck_progress(uuid,uuid,integer)') is not null;
 
 select maintenance.register_policy(
     policy => 'password_reset_tokens',
@@ -90,6 +126,12 @@ select maintenance.register_policy(
     }',
     chain => 'matcha'
 );
-select maintenance.attach_insert_sweep('password_reset_tokens');
-select maintenance.attach_insert_sweep('email_verification_tokens');
-select maintenance.attach_insert_sweep('refresh_tokens');
+
+select maintenance.adopt_sweep(
+    chain => 'matcha',
+    policy => tended.policy,
+    calls => 'public.trigger_cleanup_expired_tokens()'
+)
+from unnest(
+    array['password_reset_tokens', 'email_verification_tokens', 'refresh_tokens']
+) as tended (policy);

@@ -1,3 +1,3 @@
 -- Removes the pictures' addresses, which are lost.
 
-alter table public.users drop column profile_picture_url;
+select maintenance.give_back('matcha', 'column', 'public.users.profile_picture_url');

@@ -7,4 +7,4 @@ select maintenance.release_index(
     'public.password_reset_tokens', 'idx_password_reset_tokens_user_id'
 );
 
-drop table public.password_reset_tokens;
+select maintenance.give_back('matcha', 'table', 'public.password_reset_tokens');

@@ -7,6 +7,6 @@ select maintenance.release_index(
     'public.email_verification_tokens', 'idx_email_verification_tokens_user_id'
 );
 
-drop table public.email_verification_tokens;
+select maintenance.give_back('matcha', 'table', 'public.email_verification_tokens');
 
-alter table public.users drop column email_verified;
+select maintenance.give_back('matcha', 'column', 'public.users.email_verified');

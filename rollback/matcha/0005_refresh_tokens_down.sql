@@ -5,4 +5,4 @@ where token_type = 'refresh_tokens';
 
 select maintenance.release_index('public.refresh_tokens', 'idx_refresh_tokens_user');
 
-drop table public.refresh_tokens;
+select maintenance.give_back('matcha', 'table', 'public.refresh_tokens');

@@ -21,7 +21,7 @@ from runner.commands.options import (
     settings_for,
 )
 from runner.errors import Exit, RunnerError
-from runner.screen import Output, Screen, new_table
+from runner.screen import BuildBar, Output, Screen, new_table
 
 if TYPE_CHECKING:
     from runner.mark import Incomplete, Marked
@@ -79,11 +79,15 @@ def migrate(
             )
         settings = settings_for(screen, database_url)
         url = database(screen, settings, embedded=embedded, may_start=not (mark or repair))
-        with stop_requests(screen.note) as stopped:
+        with (
+            stop_requests(screen.note) as stopped,
+            BuildBar(screen.note, shown=not (screen.is_json or quiet)) as bar,
+        ):
             terms = api.Terms(
                 lock_wait=settings.lock_wait if lock_wait is None else lock_wait,
                 say=screen.say,
                 stopped=stopped,
+                watch_build=bar.show,
             )
             if mark:
                 _show_marked(
@@ -261,7 +265,11 @@ def status(
         if answer.scripts:
             screen.table(table)
         for name in answer.missing_indexes:
-            screen.say(f"index {name} is missing")
+            screen.say(
+                f"index {name} is invalid: its build was broken off"
+                if name in answer.invalid_indexes
+                else f"index {name} is missing"
+            )
         for lost in answer.drift:
             screen.say(
                 f"{lost} is gone: somebody dropped it"

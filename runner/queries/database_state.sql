@@ -50,4 +50,28 @@ select
                 and dependency.deptype = 'e'
           )
         order by 1
-    ) as relations
+    ) as relations,
+    exists (
+        select
+        from (
+            select 'pg_class'::regclass, class.oid, class.relnamespace
+            from pg_class as class
+            where class.relpersistence <> 't'
+            union all
+            select 'pg_proc'::regclass, routine.oid, routine.pronamespace
+            from pg_proc as routine
+            union all
+            select 'pg_type'::regclass, type.oid, type.typnamespace
+            from pg_type as type
+        ) as object (catalog, oid, namespace)
+        join pg_namespace as namespace on namespace.oid = object.namespace
+        where namespace.nspname not in ('maintenance', 'information_schema')
+          and namespace.nspname not like 'pg\_%'
+          and not exists (
+              select
+              from pg_depend as dependency
+              where dependency.classid = object.catalog
+                and dependency.objid = object.oid
+                and dependency.deptype = 'e'
+          )
+    ) as has_own_objects

@@ -16,6 +16,7 @@ RECORDS = (
     "maintenance.applied_script*",
     "maintenance.chain",
     "maintenance.endpoint",
+    "maintenance.index_build",
     "maintenance.installation",
     "maintenance.policy_change*",
 )
@@ -43,6 +44,11 @@ def shipped_data(url: str) -> str:
 def everything(url: str) -> str:
     """Return schema and shipped data: what a rollback has to bring back."""
     return structure(url) + (shipped_data(url) if "SCHEMA maintenance" in structure(url) else "")
+
+
+def whole(url: str) -> str:
+    """Return all that there is in a database: what an application has to get back."""
+    return _dump(url)
 
 
 def _dump(url: str, *arguments: str) -> str:

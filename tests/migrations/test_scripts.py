@@ -17,6 +17,7 @@ from runner.scripts import INCLUDE, chains, expand, released, script, scripts
 
 SQL = home() / "sql"
 DEFINITIONS = sorted(path for path in SQL.glob("*/*/*.sql") if path.parent.name != "past")
+PAST = sorted(SQL.glob("*/past/*.sql"))
 ALL = scripts(chains())
 DEFINES = re.compile(
     r"^create or replace (function|procedure|view|trigger) (?:\w+\.)?(\w+)", re.MULTILINE
@@ -38,7 +39,10 @@ def test_every_migration_has_its_rollback_and_every_rollback_its_migration() -> 
         (path.parent.name, path.stem.removesuffix("_down"))
         for path in (home() / "rollback").glob("*/*.sql")
     }
-    assert ups == downs
+    assert ups == downs, "missing: " + ", ".join(
+        [f"rollback/{chain}/{name}_down.sql" for chain, name in sorted(ups - downs)]
+        + [f"migrations/{chain}/{name}.sql" for chain, name in sorted(downs - ups)]
+    )
 
 
 @pytest.mark.parametrize("chain", chains())
@@ -57,7 +61,32 @@ def test_released_migrations_are_frozen() -> None:
 
 
 def test_each_definition_is_installed_by_one_migration() -> None:
-    assert included("migrations") == Counter(DEFINITIONS)
+    found = included("migrations")
+    never = [path.name for path in DEFINITIONS + PAST if not found[path]]
+    assert not never, f"no migration installs {never}: include it in a new migration"
+    twice = [path.name for path, times in found.items() if times > 1]
+    assert not twice, (
+        f"more than one migration installs {twice}: keep what the first one installed as "
+        "sql/<chain>/past/<object>@<migration>.sql, and include that file there instead"
+    )
+    assert set(found) == {*DEFINITIONS, *PAST}
+
+
+def test_a_past_definition_is_named_after_the_migration_that_installed_it() -> None:
+    wrong = [
+        f"{one.id} includes {path.name}"
+        for path in PAST
+        for one in ALL
+        if f"/{path.parent.name}/{path.name}\n" in one.up.read_text()
+        and (one.chain, one.up.stem[:4]) != (path.parents[1].name, path.stem.partition("@")[2])
+    ]
+    assert not wrong
+
+
+def test_a_past_definition_is_brought_back_by_a_rollback() -> None:
+    found = included("rollback")
+    never = [path.name for path in PAST if not found[path]]
+    assert not never, f"include {never} in the rollback of the migration that replaces it"
 
 
 def test_rollbacks_restore_past_definitions_only() -> None:

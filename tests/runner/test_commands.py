@@ -147,7 +147,7 @@ def test_show_prints_sql_that_psql_can_run() -> None:
     assert shown.startswith("-- Cleans up tokens")
     assert "create or replace function public.cleanup_all_expired_tokens()" in shown
     down = run("show", "matcha/0006_performance_and_cleanup_improvements", "--rollback").stdout
-    assert "drop function public.cleanup_all_expired_tokens();" in down
+    assert "give_back('matcha', 'function', 'public.cleanup_all_expired_tokens()')" in down
     answer = json.loads(run("show", "core/0001_create_schema", "--json").stdout)
     assert answer["sql"].startswith("-- Creates the schema")
 

@@ -131,7 +131,7 @@ def test_a_lock_that_others_hold_is_named_and_waited_for(empty: str) -> None:
         done = api.migrate(empty, terms=api.Terms(say=say))
     assert [one.id for one in done.applied] == ALL[ALL.index("matcha/0001_init") + 1 :]
     [waited] = [line for line in said if "waits for" in line]
-    assert waited.startswith("matcha/0002_add_profile_picture waits for pid ")
+    assert waited.startswith("the rehearsal waits for pid ")
     assert "nightly report" in waited
     assert "idle in transaction: select * from public.users" in waited
 
@@ -143,7 +143,7 @@ def test_a_lock_that_is_never_given_up_is_an_error_that_names_its_holder(empty: 
         done = run("migrate", "--lock-wait", "1.5", url=empty)
         pid = holder.info.backend_pid
     assert done.returncode == Exit.FAILED
-    assert "error: matcha/0002_add_profile_picture did not get a lock in 1.5 s" in done.stderr
+    assert "error: the rehearsal did not get a lock in 1.5 s" in done.stderr
     assert f"pid {pid} (nightly report" in done.stderr
     assert f"pg_terminate_backend({pid})" in done.stderr
     assert "profile_picture_url" not in structure(empty)

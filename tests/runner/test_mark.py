@@ -20,6 +20,7 @@ from runner.definitions import recorded
 from runner.errors import Exit
 from runner.scripts import Script, script, scripts
 from tests.conftest import TestServer, run
+from tests.matcha import originals
 from tests.migrations.dumps import everything, structure
 
 ALL = scripts(["matcha"])
@@ -126,6 +127,23 @@ def test_tables_of_an_application_are_no_sign_of_our_scripts(empty: str) -> None
     assert (marked.booked, marked.incomplete) == (ids(CORE), [])
 
 
+@pytest.mark.parametrize("level", originals.LEVELS)
+def test_a_database_that_psql_has_taken_over_is_given_back(
+    empty: str, role: Callable[[str], str], level: originals.Level
+) -> None:
+    with psycopg.connect(empty, autocommit=True) as connection:
+        originals.build(connection, level)
+        originals.decorate(connection, owner=role("owner"), caller=role("caller"))
+    before = structure(empty)
+    build(empty, ALL)
+    marked = api.mark(empty)
+    assert (marked.booked, marked.incomplete) == (ids(ALL), [])
+    assert api.migrate(empty).applied == []
+    assert api.status(empty).is_migrated
+    api.rollback(empty, api.plan_rollback(empty, everything=True), backup_folder=None)
+    assert structure(empty) == before
+
+
 def test_what_psql_ran_after_the_runner_is_booked_too(empty: str) -> None:
     api.migrate(empty, applications=["matcha"], to=ALL[-3].id)
     build(empty, ALL[-2:])
@@ -156,19 +174,37 @@ def test_a_script_that_ran_half_is_named_with_what_is_missing(
     text = script(migration_id).sql
     place = text.index(until)
     assert psql(empty, "-v", "ON_ERROR_STOP=1", stdin=text[:place]) == 0
-    done = run("migrate", "--mark", url=empty)
-    assert done.returncode == (Exit.FAILED if before else Exit.REFUSED)
-    assert done.stdout.splitlines() == [f"booked {one.id}" for one in before]
-    assert f"error: {migration_id} is not all there, so it was not booked" in done.stderr
-    assert "detail: Missing: " in done.stderr
     number = text.count("\n", 0, place) + 1
-    assert f"`runner show {migration_id}` has it, from line {number} on." in done.stderr
-    [incomplete] = api.mark(empty).incomplete
+    marked = api.mark(empty)
+    assert marked.booked == ids(before)
+    [incomplete] = marked.incomplete
     assert (incomplete.id, incomplete.line, incomplete.different) == (migration_id, number, [])
+    assert incomplete.missing
 
-    rest = "".join(run("show", migration_id).stdout.splitlines(keepends=True)[number - 1 :])
+    rest = "".join(text.splitlines(keepends=True)[number - 1 :])
     assert psql(empty, "-1", "-v", "ON_ERROR_STOP=1", stdin=rest) == 0
     assert api.mark(empty).booked == [migration_id]
+
+
+def test_the_first_incomplete_script_is_an_error_that_says_how_to_complete_it(empty: str) -> None:
+    build(empty, CORE[:2])
+    text = CORE[2].sql
+    place = text.index("create or replace view maintenance.table_sizes")
+    assert psql(empty, "-v", "ON_ERROR_STOP=1", stdin=text[:place]) == 0
+    done = run("migrate", "--mark", url=empty)
+    assert done.returncode == Exit.FAILED
+    assert done.stdout.splitlines() == [f"booked {one.id}" for one in CORE[:2]]
+    assert done.stderr.splitlines() == [
+        "error: core/0003_monitor_tables is not all there, so it was not booked, "
+        "and nothing after it",
+        "detail: Missing: view maintenance.table_sizes, view maintenance.index_usage.",
+        "hint: Run what is missing with psql: `runner show core/0003_monitor_tables` has it, from "
+        f"line {text.count(chr(10), 0, place) + 1} on. Then mark again.",
+    ]
+    again = run("migrate", "--mark", "--json", url=empty)
+    assert again.returncode == Exit.REFUSED, "nothing more was booked"
+    answer = json.loads(again.stdout)
+    assert (answer["booked"], answer["incomplete"][0]["id"]) == ([], CORE[2].id)
 
 
 def test_a_row_that_a_script_did_not_come_to_write_is_missing(empty: str) -> None:
@@ -213,11 +249,14 @@ def test_what_is_not_as_a_script_makes_it_is_named_and_not_booked(
     assert marked.booked == ids(ALL[: ids(ALL).index(migration_id)])
     [incomplete] = marked.incomplete
     assert (incomplete.id, incomplete.missing, incomplete.different) == (migration_id, [], [what])
-    done = run("migrate", "--mark", url=empty)
-    assert done.returncode == Exit.REFUSED, "nothing more was booked"
-    assert f"detail: Not as it makes them: {what}." in done.stderr
-    answer = json.loads(run("migrate", "--mark", "--json", url=empty).stdout)
-    assert answer["incomplete"][0]["different"] == [what]
+
+
+def test_what_is_different_is_an_error_that_says_what_to_do(empty: str) -> None:
+    build(empty, CORE)
+    change(empty, "alter function maintenance.release_index(regclass, name) volatile strict")
+    assert "detail: Not as it makes them: function maintenance.release_index(regclass,name).\n" in (
+        run("migrate", "--mark", url=empty).stderr
+    )
 
 
 @pytest.mark.parametrize("arguments", [["migrate"], ["status"], ["rollback", "--all"]])
@@ -225,7 +264,7 @@ def test_a_command_that_needs_the_ledger_points_to_mark(empty: str, arguments: l
     build(empty, CORE)
     done = run(*arguments, url=empty)
     assert done.returncode == Exit.REFUSED
-    assert "was built with psql, or restored without its rows" in done.stderr
+    assert "was built with psql" in done.stderr
     assert "hint: `runner migrate --mark` finds out" in done.stderr
     change(empty, "drop schema maintenance cascade; create schema maintenance")
     change(empty, "comment on schema maintenance is 'pg-maintenance: '")
@@ -261,8 +300,8 @@ def test_a_database_that_was_restored_without_its_rows_is_not_booked(
     original = new_database("original", template=server.template)
     assert psql(empty, "-v", "ON_ERROR_STOP=1", stdin=structure(original)) == 0
     message = refusal(empty)
-    assert "was restored without the rows of schema maintenance" in message
-    assert "hint: Restore the rows as well (pg_dump --data-only --schema=maintenance)" in message
+    assert "was restored without its rows" in message
+    assert "hint: Restore them as well" in message
 
 
 def test_an_ordinary_owner_of_the_database_can_mark(

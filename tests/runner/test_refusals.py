@@ -176,31 +176,6 @@ def test_the_application_whose_names_are_taken_is_named(empty: str) -> None:
     assert "like those of application matcha" in run("migrate", url=empty).stderr
 
 
-@pytest.mark.parametrize(
-    ("ddl", "name"),
-    [
-        ("create table refresh_tokens (id integer)", "table public.refresh_tokens"),
-        ("create view users as select 1 as id", "table public.users"),
-        ("create type auth_provider as enum ('x')", "type public.auth_provider"),
-        (
-            "create function cleanup_all_expired_tokens() returns text language sql as 'select 1'",
-            "function public.cleanup_all_expired_tokens",
-        ),
-    ],
-)
-def test_an_object_of_the_chain_that_exists(empty: str, ddl: str, name: str) -> None:
-    with psycopg.connect(empty, autocommit=True) as connection:
-        connection.execute(ddl.encode())
-    before = structure(empty)
-    refused(
-        Exit.REFUSED,
-        f"{name} is there already, so application matcha was not installed",
-        *("migrate", "--app", "matcha"),
-        url=empty,
-    )
-    assert structure(empty) == before
-
-
 def test_a_database_that_psql_built(empty: str) -> None:
     with psycopg.connect(empty, autocommit=True) as connection:
         connection.execute(api.show_all(["none"]).encode())
@@ -261,7 +236,7 @@ def test_a_psql_command_in_a_script(empty: str, copy: Path) -> None:
     path.write_text(path.read_text() + "\\set x 1\n")
     done = run("migrate", url=empty, environ={"PYTHONPATH": str(copy)})
     assert done.returncode == Exit.FAILED
-    place = "migrations/matcha/0002_add_profile_picture.sql:6"
+    place = "migrations/matcha/0002_add_profile_picture.sql:10"
     assert f"error: {place}: \\set x 1 is not understood" in done.stderr
     with psycopg.connect(empty) as connection:
         assert connection.execute("select to_regnamespace('maintenance')").fetchone() == (None,)

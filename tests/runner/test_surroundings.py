@@ -239,6 +239,14 @@ def test_what_was_dropped_by_hand_is_reported_and_does_not_trap_the_user(empty: 
     assert gone in done.stdout
     assert "run `runner migrate --repair`" in done.stdout
     undone = run("rollback", "--all", "--yes", url=empty)
+    assert undone.returncode == Exit.DONE, undone.stderr
+
+
+def test_a_part_of_the_core_that_was_dropped_by_hand_is_asked_for(empty: str) -> None:
+    api.migrate(empty)
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute("drop view maintenance.xmin_horizon cascade")
+    undone = run("rollback", "--all", "--yes", url=empty)
     assert undone.returncode == Exit.FAILED
     assert "hint: Something that a migration made is gone: put it back" in undone.stderr
 

@@ -37,9 +37,10 @@ as $function$
                     'access_rights', 'assert_endpoint', 'count_tokens', 'describe_policy',
                     'diagnose', 'diagnose_identity', 'diagnose_indexes', 'diagnose_policies',
                     'diagnose_policy', 'diagnose_rights', 'diagnose_runs', 'diagnose_server',
-                    'diagnose_sweeps', 'executor_of', 'file_columns', 'find_sweep_faults',
-                    'find_sweep_risks', 'forecast', 'identify', 'is_alive', 'is_intact',
-                    'leaves_of', 'load_signals', 'oldest_archived', 'parts_of', 'pause_reason',
+                    'diagnose_sweeps', 'equivalent_indexes', 'executor_of', 'file_columns',
+                    'find_sweep_faults', 'find_sweep_risks', 'forecast', 'free_index_name',
+                    'identify', 'index_definition', 'is_alive', 'is_intact', 'leaves_of',
+                    'load_signals', 'oldest_archived', 'parts_of', 'pause_reason',
                     'plan_policy', 'plan_undo', 'policy_archives', 'preview', 'removable'
                 ]
             ),

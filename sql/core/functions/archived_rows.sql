@@ -13,6 +13,8 @@ as $function$
     from maintenance.archive as known
     join pg_catalog.pg_class as class on class.oid = known.relation
     where known.is_ours
+      -- after a restore, another table may have the number of one that was dropped
+      and maintenance.records_steps(known.source, known.relation)
     order by known.relation::text;
 $function$;
 

@@ -74,6 +74,21 @@ begin
         );
     end if;
 
+    if not has_schema_privilege(v_table.relowner, 'maintenance', 'usage')
+       or not has_function_privilege(
+           v_table.relowner, 'maintenance.open_sweep(text, oid, oid, name, boolean)', 'execute'
+       )
+       or not has_function_privilege(
+           v_table.relowner,
+           'maintenance.close_sweep(text, integer, bigint, interval, jsonb)',
+           'execute'
+       )
+    then
+        return next format(
+            'role %I may not call what its sweep calls', pg_get_userbyid(v_table.relowner)
+        );
+    end if;
+
     return query
     select wrong.message
     from maintenance.find_sweep_errors(v_policy, v_sweep.at_once) as wrong;

@@ -38,7 +38,8 @@ begin
             detail = format('There is no intact function maintenance.%I.',
                 maintenance.executor_of(v_owner)),
             hint = 'The table changed hands, or somebody altered the function. '
-                'select maintenance.alter_policy(policy, ''{}'') makes it anew.';
+                'select maintenance.alter_policy(policy, ''{}'') makes it anew, and in a copy '
+                'maintenance.adopt_clone().';
     end if;
 
     execute format(

@@ -1,0 +1,269 @@
+"""Builds the indexes that scripts have declared: plainly, or CONCURRENTLY where tables are large.
+
+A build that was broken off leaves an invalid index. The next one drops that and begins anew, and
+builds only what is left.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Self
+
+from psycopg import Error, errors
+from psycopg.rows import class_row
+
+from runner.connection import connect, literal
+from runner.database import MissingIndex, read_missing_indexes
+from runner.errors import Exit, RunnerError, sentence
+from runner.locks import BuildProgress, Session, Stopped, Terms, with_retries
+from runner.resources import query
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from psycopg import Connection
+
+LOOK = 0.2
+"""Seconds between two looks at a build."""
+PATIENT = 1.0
+"""Seconds that a build may wait for others before it is worth a word."""
+PLAIN_LOCK = "50ms"
+"""What a plain build waits for writers, who queue behind it: with the build itself 100 ms."""
+
+
+def build_indexes(
+    connection: Connection, url: str, chains: Sequence[str], terms: Terms
+) -> list[str]:
+    """Build the declared indexes of ``chains`` that are missing, and return their names.
+
+    ``connection`` is in autocommit mode and holds the migration lock. Raises RunnerError where an
+    index cannot be built (busy: somebody else is at it), and Stopped when the terms say so; what
+    was built stays, and the rest is built by the next call.
+    """
+    built: list[str] = []
+    tried: set[str] = set()
+    while missing := read_missing_indexes(connection, chains):
+        index = missing[0]
+        if index.create_statement in tried:
+            raise RunnerError(
+                f"index {index.name} was built and is missing all the same",
+                detail=f"It is not what {index.create_statement} says.",
+                hint="Did somebody drop or alter it meanwhile? Run the command again.",
+            )
+        if index.built_by is not None:
+            raise _busy(index)
+        if not index.is_concurrent:
+            _build_plainly(connection, url, index, terms)
+        elif not _build_concurrently(connection, url, index, chains, terms):
+            continue  # meanwhile things have changed
+        tried.add(index.create_statement or "")
+        built.append(index.name)
+        terms.say(f"built index {index.name}")
+    return built
+
+
+def _build_plainly(connection: Connection, url: str, index: MissingIndex, terms: Terms) -> None:
+    def work() -> None:
+        connection.execute("select set_config('lock_timeout', %s, true)", (PLAIN_LOCK,))
+        _note(connection, index)
+        for statement in (index.drop_statement, index.create_statement, index.comment_statement):
+            if statement is not None:
+                connection.execute(literal(statement))
+
+    try:
+        with_retries(connection, url, f"index {index.name}", work, terms)
+    except Error as error:
+        raise _failed(index, error, "Nothing of it was left behind.") from error
+
+
+def _build_concurrently(
+    connection: Connection, url: str, index: MissingIndex, chains: Sequence[str], terms: Terms
+) -> bool:
+    """Build one index outside any transaction; False if it is another matter than it was.
+
+    The lock that it needs first is tried for with a short timeout, since a waiting build keeps
+    everybody else's DDL and VACUUM waiting. The waits that come later hold nobody off, and end when
+    the transactions end that they are for: no timeout may break the build off.
+    """
+
+    def lock() -> None:
+        connection.execute(literal(f"lock table {index.table} in share update exclusive mode"))
+
+    try:
+        with_retries(connection, url, f"index {index.name}", lock, terms)
+    except RunnerError as error:
+        if not isinstance(error, Stopped):
+            error.code = Exit.BUSY  # DDL, VACUUM or another build
+        raise
+    except Error as error:
+        raise _failed(index, error, "Nothing was changed.") from error
+    if index not in read_missing_indexes(connection, chains):
+        return False
+    _note(connection, index)
+    with _unhurried(connection):
+        if index.drop_statement is not None:
+            terms.say(f"dropping index {index.name}: it is invalid, its build was broken off")
+            _carry_out(connection, url, index, index.drop_statement, terms)
+        _carry_out(connection, url, index, index.create_statement or "", terms)
+    connection.execute(literal(index.comment_statement or ""))
+    return True
+
+
+def _note(connection: Connection, index: MissingIndex) -> None:
+    connection.execute(
+        "select maintenance.note_index_build(%s::regclass, %s)", (index.table, index.name)
+    )
+
+
+@contextmanager
+def _unhurried(connection: Connection) -> Generator[None]:
+    """Within the block, let the session wait for locks as long as it takes."""
+    row = connection.execute("select current_setting('lock_timeout')").fetchone()
+    connection.execute("set lock_timeout = 0")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("select set_config('lock_timeout', %s, false)", row)
+
+
+def _carry_out(
+    connection: Connection, url: str, index: MissingIndex, statement: str, terms: Terms
+) -> None:
+    """Execute a statement in another thread; report from this one, and see to signals.
+
+    A request to stop cancels it: a build may take hours.
+    """
+    failures: list[Error] = []
+
+    def work() -> None:
+        try:
+            connection.execute(literal(statement))
+        except Error as error:
+            failures.append(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    is_stopped = False
+    try:
+        with _Watch(url, connection.info.backend_pid, index, terms) as watch:
+            while worker.is_alive():
+                worker.join(LOOK)
+                is_stopped = is_stopped or terms.stopped()
+                if is_stopped:
+                    _cancel(connection)
+                else:
+                    watch.look()
+    finally:
+        while worker.is_alive():  # interrupted once more
+            _cancel(connection)
+            worker.join(LOOK)
+    if failures:
+        left = _left_over(connection, index)
+        if is_stopped:
+            raise Stopped(detail=left) from None
+        raise _failed(index, failures[0], left) from failures[0]
+
+
+def _cancel(connection: Connection) -> None:
+    with suppress(Error):  # it may be lost
+        connection.cancel_safe(timeout=5)
+
+
+class _Watch:
+    """Sees from a second connection how far a build is, and whom it waits for."""
+
+    def __init__(self, url: str, pid: int, index: MissingIndex, terms: Terms) -> None:
+        self._url = url
+        self._pid = pid
+        self._index = index
+        self._terms = terms
+        self._stack = ExitStack()
+        self._connection: Connection | None = None
+        self._since: dict[int, float] = {}
+        """When each session that is waited for now was first seen."""
+        self._named: set[int] = set()
+
+    def __enter__(self) -> Self:
+        with suppress(RunnerError):  # the build itself needs no second connection
+            self._connection = self._stack.enter_context(
+                connect(self._url, program="runner (watching)")
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def look(self) -> None:
+        """Tell the terms how far it is, and say for whom it has been waiting for a while."""
+        if self._connection is None or self._connection.closed:
+            return
+        try:
+            progress = self._connection.execute(
+                literal(query("build_progress")), {"pid": self._pid}
+            ).fetchone()
+            waited_for = (
+                self._connection.cursor(row_factory=class_row(Session))
+                .execute(literal(query("blockers")), {"pid": self._pid})
+                .fetchall()
+            )
+        except Error:
+            return  # there is less to say then
+        now = time.monotonic()
+        self._since = {one.pid: self._since.get(one.pid, now) for one in waited_for}
+        long = [one for one in waited_for if now - self._since[one.pid] >= PATIENT]
+        if progress is not None:
+            phase, percent = progress
+            self._terms.watch_build(BuildProgress(self._index.name, phase, percent, long))
+        for one in long:
+            if one.pid not in self._named:
+                self._named.add(one.pid)
+                self._terms.say(
+                    f"index {self._index.name} waits for the transaction of {one}; writers go on "
+                    f"meanwhile. End it there, or with select pg_terminate_backend({one.pid})"
+                )
+
+
+def _left_over(connection: Connection, index: MissingIndex) -> str:
+    """Return a sentence on what a build that was broken off has left."""
+    try:
+        row = connection.execute(
+            "select pg_index.indisvalid from pg_index join pg_class on oid = indexrelid"
+            " where indrelid = %s::regclass and relname = %s",
+            (index.table, index.name),
+        ).fetchone()
+    except Error:  # the session was lost, or the server
+        return (
+            f"Index {index.name} may be left behind and invalid; the next `runner migrate` "
+            "replaces it."
+        )
+    if row is None:
+        return "Nothing of it was left behind."
+    return (
+        f"Index {index.name} is left behind and invalid: nothing reads it, and the next "
+        "`runner migrate` replaces it."
+    )
+
+
+def _busy(index: MissingIndex) -> RunnerError:
+    return RunnerError(
+        f"index {index.name} on {index.table} is being built by somebody else",
+        detail=f"It is pid {index.built_by}, which is at CREATE INDEX CONCURRENTLY or REINDEX.",
+        hint="Run the command again when that is done.",
+        code=Exit.BUSY,
+    )
+
+
+def _failed(index: MissingIndex, error: Error, left: str) -> RunnerError:
+    hint = error.diag.message_hint
+    if isinstance(error, errors.UniqueViolation):
+        hint = "Remove the duplicates, and run the command again."
+    elif isinstance(error, errors.InsufficientPrivilege):
+        hint = "Connect as the owner of the table, or as a member of that role."
+    return RunnerError(
+        f"index {index.name} on {index.table} was not built: {sentence(error)}",
+        detail=" ".join(part for part in (error.diag.message_detail, left) if part),
+        hint=hint or "Run the command again: it builds what is left.",
+    )
