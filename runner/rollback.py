@@ -12,6 +12,7 @@ from psycopg import sql
 from runner.backup import Backup, dump
 from runner.connection import SESSION, connect, literal
 from runner.database import State, read_state, refuse_newer
+from runner.definitions import last_maker, made_elsewhere, read, record
 from runner.errors import Exit, RunnerError
 from runner.ledger import Ledger
 from runner.locks import Terms, migration_lock, with_retries
@@ -104,7 +105,9 @@ def rollback(
                 hint="Run the command again.",
                 code=Exit.REFUSED,
             )
-        going = [script(migration_id) for migration_id in plan.scripts]
+        known = {one.id: one for one in scripts(chains())}
+        applied = [known[row.migration_id] for row in state.applied]
+        going = applied[::-1][: len(plan.scripts)]
         taken = None
         # Counted again: rows may have come since the plan was shown.
         if backup_folder is not None and _losses(connection, going):
@@ -112,7 +115,10 @@ def rollback(
             terms.say(f"backed up to {taken.file}")
         is_covered = backup_folder is None or taken is not None
         try:
-            undone = [_undo(connection, url, one, terms, is_covered) for one in going]
+            undone = [
+                _undo(connection, url, one, applied[: len(applied) - at], terms, is_covered)
+                for at, one in enumerate(going, 1)
+            ]
         except RunnerError as error:
             if taken is not None:
                 error.detail = f"{error.detail or ''} The dump is {taken.file}.".strip()
@@ -198,10 +204,21 @@ def _created(connection: Connection, dropped: list[Dropped]) -> list[Dropped]:
     return [one for one in dropped if (one.chain, one.kind, one.name) in created]
 
 
-def _undo(connection: Connection, url: str, one: Script, terms: Terms, is_covered: bool) -> Done:
-    """Undo one script; what it drops must be covered by a dump, or by the wish to have none."""
+def _undo(
+    connection: Connection,
+    url: str,
+    one: Script,
+    left: list[Script],
+    terms: Terms,
+    is_covered: bool,
+) -> Done:
+    """Undo one script; what it drops must be covered by a dump, or by the wish to have none.
+
+    ``left`` are the scripts that are applied after that, in their order.
+    """
     began = time.monotonic()
     is_last = one == scripts([CORE])[0]
+    elsewhere = made_elsewhere([one, *left])
 
     def work() -> None:
         if not is_covered:
@@ -209,10 +226,14 @@ def _undo(connection: Connection, url: str, one: Script, terms: Terms, is_covere
         elif one.drops_archives:
             connection.execute("select set_config('maintenance.drop_archives', 'on', true)")
         ledger = Ledger(connection)
+        before = read(connection, elsewhere)
         ledger.unbook(one)
         if is_last:
             ledger.drop()
         run_script(connection, f"rollback of {one.id}", one.rollback_sql)
+        if not is_last:
+            after = read(connection, elsewhere, before=before)
+            record(connection, before, after, lambda found: last_maker(found, left))
 
     with_retries(connection, url, one.id, work, terms)
     terms.say(f"rolled back {one.id}")
