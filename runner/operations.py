@@ -269,6 +269,54 @@ class Operator:
             sleep(PAUSE)
 
 
+def plan(
+    connection: Connection, operation: Operation, *, everything: bool = False
+) -> OperationResult:
+    """Say what an operation would do now, and write nothing. A report is the same either way."""
+    began = monotonic()
+    if operation.kind != "statements":
+        return report(connection, operation)
+    tasks = read_tasks(connection, operation.name, everything=everything)
+    message = (
+        f"{len(tasks)} statements would be executed"
+        if tasks
+        else "there is no need"
+        if is_offered(connection, operation.name)
+        else NOT_INSTALLED
+    )
+    return OperationResult(
+        operation.name,
+        operation.kind,
+        "exhausted" if tasks else "nothing_to_do",
+        message,
+        [],
+        tasks,
+        [],
+        monotonic() - began,
+        is_simulated=True,
+    )
+
+
+def report(connection: Connection, operation: Operation) -> OperationResult:
+    """Read the figures of a report; a tool of which nothing is installed says so."""
+    began = monotonic()
+    rows: list[dict[str, Any]] = []
+    message = NOT_INSTALLED
+    reason = "nothing_to_do"
+    if operation.kind == "report":
+        rows = [
+            {"source": source} | row
+            for source, view in REPORTS[operation.name]
+            for row in connection.cursor(row_factory=dict_row).execute(
+                sql.SQL("select * from {}").format(sql.Identifier("maintenance", view))
+            )
+        ]
+        message, reason = f"{len(rows)} lines", "exhausted"
+    return OperationResult(
+        operation.name, operation.kind, reason, message, [], [], rows, monotonic() - began
+    )
+
+
 def is_offered(connection: Connection, operation: str) -> bool:
     """Say whether anything installed lists statements for an operation."""
     row = connection.execute(
