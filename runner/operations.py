@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NOT_INSTALLED = "not installed"
 LOCK = "200ms"
-"""What a statement waits for a lock for which others queue behind it, each time that it is tried."""
+"""What a statement waits, each time that it is tried, for a lock behind which others queue."""
 PAUSE = 1.0
 """Seconds between two tries."""
 UNSETTLED = ("error", "incomplete", "stopped", "budget")
@@ -108,9 +108,7 @@ def read_operations(connection: Connection) -> list[Operation]:
     """Return the operations that runs know, in order."""
     return (
         connection.cursor(row_factory=class_row(Operation))
-        .execute(
-            "select name, position, kind, title from maintenance.operation order by position"
-        )
+        .execute("select name, position, kind, title from maintenance.operation order by position")
         .fetchall()
     )
 
