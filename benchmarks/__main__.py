@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import (
+    adoption,
     archive,
     cold_start,
     command_start,
@@ -25,6 +26,7 @@ for benchmark in (
     archive,
     django_rivals,
     foreground,
+    adoption,
     memory,
     insert_sweep,
     logins,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from runner.identity import Adoption, Identity, adopt_clone, identify
     from runner.imports import Imported, ImportedFile, import_files, verify_files
     from runner.leases import Lease, break_lease, leases
-    from runner.locks import MIGRATION_LOCK, Stopped, Terms
+    from runner.locks import MIGRATION_LOCK, BuildProgress, Stopped, Terms
     from runner.migrate import Done, Migrated, migrate
     from runner.pace import Pace
     from runner.policies import (
@@ -73,6 +73,7 @@ __all__ = [
     "ArchiveFile",
     "Archives",
     "Backup",
+    "BuildProgress",
     "Compression",
     "Damaged",
     "DatabaseFacts",
@@ -193,7 +194,7 @@ MODULES = {
     "identity": ["Adoption", "Identity", "adopt_clone", "identify"],
     "imports": ["Imported", "ImportedFile", "import_files", "verify_files"],
     "leases": ["Lease", "break_lease", "leases"],
-    "locks": ["MIGRATION_LOCK", "Stopped", "Terms"],
+    "locks": ["MIGRATION_LOCK", "BuildProgress", "Stopped", "Terms"],
     "migrate": ["Done", "Migrated", "migrate"],
     "pace": ["Pace"],
     "policies": [

@@ -137,29 +137,33 @@ def _carry_out(
     A request to stop cancels it: a build may take hours.
     """
     failures: list[Error] = []
+    ended = threading.Event()  # a thread whose join was interrupted may say that it has ended
 
     def work() -> None:
         try:
             connection.execute(literal(statement))
         except Error as error:
             failures.append(error)
+        finally:
+            ended.set()
 
     worker = threading.Thread(target=work, daemon=True)
-    worker.start()
     is_stopped = False
     try:
+        worker.start()
         with _Watch(url, connection.info.backend_pid, index, terms) as watch:
-            while worker.is_alive():
-                worker.join(LOOK)
-                is_stopped = is_stopped or terms.stopped()
+            while not ended.wait(LOOK):
+                if not is_stopped and terms.stopped():
+                    is_stopped = True
+                    terms.say(f"index {index.name} is given up")
                 if is_stopped:
                     _cancel(connection)
                 else:
                     watch.look()
     finally:
-        while worker.is_alive():  # interrupted once more
+        while worker.ident is not None and not ended.is_set():  # interrupted once more
             _cancel(connection)
-            worker.join(LOOK)
+            ended.wait(LOOK)
     if failures:
         left = _left_over(connection, index)
         if is_stopped:

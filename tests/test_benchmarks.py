@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import archive, django_rivals, foreground, memory
+from benchmarks import adoption, archive, django_rivals, foreground, memory
 from benchmarks.measuring import Options
 from benchmarks.pgbench import Log, failed
 
@@ -99,3 +99,15 @@ def test_policies_leave_what_the_commands_of_django_and_simplejwt_leave(
     assert "sessions  run_policy()" in printed
     assert "tokens    run_policy()" in printed
     assert "flushexpiredtokens: memory up to" in printed
+
+
+@pytest.mark.slow
+def test_a_table_that_is_written_to_is_adopted_beside_its_writers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The benchmark stops if an interrupted migrate, and the one after it, leave other indexes."""
+    monkeypatch.setattr(adoption, "CONTROL", 0.5)
+    adoption.measure(Options(runs=1, size=0.02))
+    printed = capsys.readouterr().out
+    assert "target no writer waited 200 ms for a lock of ours: met" in printed
+    assert all(side in printed for side in adoption.SIDES)

@@ -9,7 +9,7 @@ drop function maintenance.follow_policy();
 drop function maintenance.set_insert_sweep(text, boolean, integer, interval, interval);
 drop function maintenance.detach_insert_sweep(text);
 drop function maintenance.assert_sweeps(text);
-drop function maintenance.attach_insert_sweep(text, name, boolean);
+drop function maintenance.attach_insert_sweep(text, name, boolean, regprocedure);
 drop function maintenance.remove_sweep(text);
 drop function maintenance.revoke_idle_sweepers();
 drop function maintenance.install_sweep(maintenance.policy);

@@ -1075,7 +1075,7 @@ def test_settings_are_changed_while_the_table_is_locked(
 
 GRANTS = (
     "grant usage on schema maintenance to {user};"
-    " grant execute on function maintenance.attach_insert_sweep(text, name, boolean),"
+    " grant execute on function maintenance.attach_insert_sweep(text, name, boolean, regprocedure),"
     " maintenance.detach_insert_sweep(text),"
     " maintenance.set_insert_sweep(text, boolean, integer, interval, interval) to {user}"
 )

@@ -145,6 +145,45 @@ def test_a_role_that_owns_the_database_and_is_a_member_of_the_owner_can_do_it(
     assert whole(original) == before
 
 
+@pytest.mark.parametrize("level", [12], indirect=True)
+def test_what_was_removed_comes_back_with_no_more_and_no_less_than_it_had(
+    original: str, caller: str, owner: str
+) -> None:
+    with psycopg.connect(original, autocommit=True) as connection:
+        execute(
+            connection,
+            "create extension hstore schema pg_catalog;"
+            f"revoke execute on function public.refresh_deck_progress(uuid, uuid) from {owner};"
+            f" grant execute on function public.refresh_deck_progress(uuid, uuid) to {caller}"
+            "     with grant option;"
+            " alter function public.refresh_deck_progress(uuid, uuid) depends on extension hstore;"
+            f" alter default privileges grant execute on functions to {owner}",
+        )
+        before = whole(original)
+        api.migrate(original, applications=["matcha"])
+        undo(original, everything=True)
+        dependency = (
+            "select deptype from pg_depend where deptype = 'x'"
+            " and objid = 'public.refresh_deck_progress(uuid, uuid)'::regprocedure"
+        )
+        assert column(connection, dependency) == ["x"]
+    assert whole(original) == before
+
+
+@pytest.mark.parametrize("level", [12], indirect=True)
+def test_a_function_that_the_application_has_made_anew_stays(original: str) -> None:
+    again = (
+        "create function public.refresh_deck_progress(p_user_id uuid, p_deck_id uuid)"
+        " returns void language sql as ''"
+    )
+    api.migrate(original, applications=["matcha"])
+    with psycopg.connect(original, autocommit=True) as connection:
+        execute(connection, again)
+        undo(original, everything=True)
+        body = "select prosrc from pg_proc where oid = %s::regprocedure"
+        assert scalar(connection, body, "public.refresh_deck_progress(uuid, uuid)") == ""
+
+
 # What is documented works
 
 

@@ -38,7 +38,7 @@ def psql(url: str, *arguments: str | Path, stdin: str | None = None) -> None:
 
 def build_indexes_with_psql(url: str) -> None:
     """Do what the header of the view missing_indexes tells users of psql."""
-    columns = "create_statement, comment_statement"
+    columns = "drop_statement, create_statement, comment_statement"
     psql(url, stdin=f"select {columns} from maintenance.missing_indexes \\gexec\n")
 
 

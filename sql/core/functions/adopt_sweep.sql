@@ -37,13 +37,11 @@ begin
             adopt_sweep.chain, 'trigger', format('%s.%I', v_relation, v_trigger.tgname), 'replaced',
             maintenance.trigger_statements(v_trigger.oid)
         );
-
-        perform maintenance.run_with_patience(
-            v_relation, format('drop trigger %I on %s', v_trigger.tgname, v_relation)
-        );
     end if;
 
-    perform maintenance.attach_insert_sweep(adopt_sweep.policy);
+    perform maintenance.attach_insert_sweep(
+        policy => adopt_sweep.policy, replaces => v_trigger.tgfoid::regprocedure
+    );
 
     if v_trigger.tgenabled in ('D', 'R') then
         perform maintenance.set_insert_sweep(adopt_sweep.policy, enabled => false);

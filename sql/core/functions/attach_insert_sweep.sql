@@ -2,12 +2,14 @@
 --
 -- Called again, it makes anew what somebody took away or changed, under the same settings. at_once
 -- is for rows that are eligible when they are inserted: they go with their insert, even while the
--- session rests, which costs every insert a look at its rows.
+-- session rests, which costs every insert a look at its rows. A trigger of that name that calls the
+-- function replaces is replaced, whether it fires or not.
 
 create or replace function maintenance.attach_insert_sweep(
     policy text,
     trigger name default null,
-    at_once boolean default null
+    at_once boolean default null,
+    replaces regprocedure default null
 )
 returns table (risk text, message text)
 language plpgsql
@@ -61,6 +63,7 @@ begin
           and other.tgfoid is distinct from to_regprocedure(
               format('maintenance.%I()', 'sweep_' || v_policy.name)
           )
+          and other.tgfoid is distinct from attach_insert_sweep.replaces
     ) then
         raise exception using
             errcode = 'duplicate_object',
@@ -97,7 +100,8 @@ begin
 end;
 $function$;
 
-revoke all on function maintenance.attach_insert_sweep(text, name, boolean) from public;
+revoke all on function maintenance.attach_insert_sweep(text, name, boolean, regprocedure)
+    from public;
 
-comment on function maintenance.attach_insert_sweep(text, name, boolean) is
+comment on function maintenance.attach_insert_sweep(text, name, boolean, regprocedure) is
     'Let inserts into the table of a policy sweep a few of its rows; returns what is risky.';
