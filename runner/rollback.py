@@ -12,7 +12,16 @@ from psycopg import sql
 from runner.backup import Backup, dump
 from runner.connection import SESSION, connect, literal
 from runner.database import State, read_state, refuse_newer
-from runner.definitions import last_maker, made_elsewhere, read, record
+from runner.definitions import (
+    HOME,
+    Drift,
+    drift,
+    last_maker,
+    made_elsewhere,
+    read,
+    record,
+    recorded,
+)
 from runner.errors import Exit, RunnerError
 from runner.ledger import Ledger
 from runner.locks import Terms, migration_lock, with_retries
@@ -219,12 +228,14 @@ def _undo(
     began = time.monotonic()
     is_last = one == scripts([CORE])[0]
     elsewhere = made_elsewhere([one, *left])
+    left_alone: list[Drift] = []
 
     def work() -> None:
         if not is_covered:
             _refuse_losses(connection, one)
         elif one.drops_archives:
             connection.execute("select set_config('maintenance.drop_archives', 'on', true)")
+        left_alone[:] = _leave_changed(connection, one)
         ledger = Ledger(connection)
         before = read(connection, elsewhere)
         ledger.unbook(one)
@@ -236,8 +247,27 @@ def _undo(
             record(connection, before, after, lambda found: last_maker(found, left))
 
     with_retries(connection, url, one.id, work, terms)
+    for found in left_alone:
+        terms.say(f"{found} was changed after {one.id}, and is left as it is")
     terms.say(f"rolled back {one.id}")
     return Done(one.id, time.monotonic() - began)
+
+
+def _leave_changed(connection: Connection, one: Script) -> list[Drift]:
+    """Note which functions of the application somebody has changed since; they stay as they are."""
+    if one.chain == CORE:
+        return []
+    made = [known for known in recorded(connection) if known.migration_id == one.id]
+    changed = [
+        found
+        for found in drift(connection, made)
+        if found.state == "changed" and not found.name.startswith(HOME)
+    ]
+    for found in changed:
+        connection.execute(
+            "select maintenance.leave_object(%s, %s, %s)", (one.chain, found.kind, found.name)
+        )
+    return changed
 
 
 def _refuse_losses(connection: Connection, one: Script) -> None:

@@ -184,6 +184,39 @@ def test_a_function_that_the_application_has_made_anew_stays(original: str) -> N
         assert scalar(connection, body, "public.refresh_deck_progress(uuid, uuid)") == ""
 
 
+@pytest.mark.parametrize("level", [6], indirect=True)
+def test_an_application_that_migrates_afterwards_is_adopted_anew(original: str) -> None:
+    """Its eighth to twelfth migrations, with ours in place; what it has changed is not undone."""
+    api.migrate(original, applications=["matcha"])
+    with psycopg.connect(original, autocommit=True) as connection:
+        settle(connection)
+        execute(
+            connection, "select maintenance.alter_policy('refresh_tokens', '{\"batch_size\": 7}')"
+        )
+        execute(connection, "set search_path = public")
+        execute(connection, (originals.SCRIPTS / "0012.sql").read_text())
+        execute(connection, "reset search_path")
+        changed = [str(one) for one in api.status(original).drift]
+        assert changed == ["function public.refresh_deck_progress(uuid,uuid)"]
+
+        said: list[str] = []
+        plan = api.plan_rollback(original, to="core/0009_adopt_what_exists")
+        api.rollback(original, plan, backup_folder=None, terms=api.Terms(say=said.append))
+        assert any("refresh_deck_progress(uuid,uuid) was changed after" in line for line in said)
+        body = "select prosrc from pg_proc where oid = %s::regprocedure"
+        of_theirs = scalar(connection, body, "public.refresh_deck_progress(uuid, uuid)")
+        assert "progress_percentage" in of_theirs
+
+        api.migrate(original, applications=["matcha"])
+        assert api.status(original).is_up_to_date
+        stale = "select refresh_stale_deck_progress(id) from users where username = 'ada'"
+        assert scalar(connection, stale) == FILLED.stale_decks
+        size = "select batch_size from maintenance.policy where name = 'refresh_tokens'"
+        assert scalar(connection, size) == 7
+        undo(original, everything=True)
+        assert scalar(connection, body, "public.refresh_deck_progress(uuid, uuid)") == of_theirs
+
+
 # What is documented works
 
 

@@ -230,6 +230,13 @@ def works(db: Connection, origin: Origin) -> None:
         "select proname from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) acl"
         " where pronamespace = 'maintenance'::regnamespace and acl.grantee = 0",
     ), "everybody may execute what a restore without privileges has opened"
+    assert column(
+        db, "select proname from pg_proc where proname like 'act\\_as\\_%' order by 1"
+    ) == column(
+        db,
+        "select distinct 'act_as_' || pg_get_userbyid(relowner) from pg_class"
+        " where oid in (select relation from maintenance.policy) order by 1",
+    ), "nothing acts for those whose tables were restored as others'"
     with pytest.raises(errors.ObjectNotInPrerequisiteState, match="is not one of"):
         execute(db, "call maintenance.run_policy('notes', accept => %s)", origin.token)
     execute(db, "call maintenance.run_policy('notes', accept => %s)", guard_token(db))
@@ -333,6 +340,13 @@ def test_adopting_gives_a_policy_without_a_table_the_number_of_none(orphan: Conn
     execute(orphan, "select maintenance.remove_policy('gone')")
 
 
+def test_so_it_does_with_one_that_is_switched_off(orphan: Connection) -> None:
+    execute(orphan, "update maintenance.policy set is_enabled = false where name = 'gone'")
+    number_of(orphan, "other")
+    execute(orphan, "drop table other; select maintenance.adopt_clone()")
+    assert relation(orphan) == "-"
+
+
 def test_a_table_that_the_policy_does_not_fit_is_not_its_table(orphan: Connection) -> None:
     number_of(orphan, "unlike")
     execute(orphan, "select maintenance.adopt_clone()")
@@ -372,25 +386,6 @@ def test_a_rollback_takes_no_stranger_for_an_archive(db: Connection) -> None:
     assert not rows(db, "select * from maintenance.archived_rows()")
     execute(db, "select maintenance.drop_archives()")
     assert count(db, "other") == 0
-
-
-def test_what_acts_for_an_owner_is_made_anew_where_everybody_could_call_it(
-    db: Connection, role: Callable[[str], str]
-) -> None:
-    team = role("team")
-    execute(db, "create table token (id bigint primary key, expires_at timestamptz)")
-    execute(db, f"alter table token owner to {team}")
-    register(db)
-    called = f"maintenance.act_as_{team}(text, bigint, tid[], boolean)"
-    execute(db, f"grant execute on function {called} to public")
-    execute(db, "select maintenance.adopt_clone()")
-    assert not scalar(
-        db,
-        "select exists (select from pg_proc, aclexplode(proacl) as granted"
-        " where oid = %s::regprocedure and grantee = 0)",
-        called,
-    )
-    execute(db, "call maintenance.run_policy('token')")
 
 
 def test_who_may_not_act_for_an_owner_adopts_all_the_same_and_is_told(
