@@ -33,6 +33,8 @@ drop function maintenance.open_step(bigint, text, text, bigint, timestamptz);
 drop function maintenance.take_lease(text, bigint);
 drop function maintenance.find_lease_holder(text);
 drop function maintenance.open_run(text, jsonb);
+drop function maintenance.report_run(bigint, jsonb, text);
+drop function maintenance.run_document(bigint, text);
 drop function maintenance.judge_run(maintenance.policy, text);
 drop function maintenance.shortest_retention(maintenance.policy);
 drop function maintenance.sign_token(text, text);
@@ -66,4 +68,5 @@ drop function maintenance.estimate_eligible(maintenance.policy, regclass, text[]
 drop function maintenance.is_alive(integer, timestamptz, timestamptz);
 
 drop table maintenance.run_step;
+drop table maintenance.run_listener;
 drop table maintenance.run;
