@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import partial
+from json import dumps
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from psycopg.types.json import Jsonb
 from runner.brake import Signal
 from runner.connection import refuse_pooler, refuse_pooler_url
 from runner.database import installed
+from runner.documents import completed, plain
 from runner.errors import Exit, RunnerError, reported, sentence
 from runner.identity import assert_endpoint
 from runner.locks import Terms
@@ -50,6 +53,8 @@ class Ran:
     """Those without policies, in the order in which they ran."""
     unknown: list[Signal]
     """What the pace could not take into account, and for want of which right."""
+    unreported: str | None = None
+    """The applications that could not take the run into their own record, and why."""
 
     @property
     def code(self) -> Exit:
@@ -146,7 +151,9 @@ def choose(
         policy.name: policy
         for policy in connection.cursor(row_factory=class_row(Policy)).execute(
             "select name, operation, relation::text, action, severity, batch_size, priority, "
-            "is_enabled from maintenance.policy order by priority, name"
+            "is_enabled, coalesce(title, name) as title, (extract(epoch from "
+            "maintenance.shortest_retention(policy)) / 86400)::float8 as days "
+            "from maintenance.policy order by priority, name"
         )
     }
     listed = {one.name: one for one in read_operations(connection)}
@@ -297,11 +304,12 @@ def run(
                 with Step(crew, number, one, order, left, deadline, watch, terms) as step:
                     steps.append(step.carry_out())
                 unknown |= {heard.signal: heard for heard in step.signals if heard.is_high is None}
-        finally:
-            if not connection.closed:
-                with suppress(psycopg.OperationalError):  # the next run closes it
-                    connection.execute("select maintenance.close_run(%s)", (number,))
-        return Ran(
+        except BaseException as error:
+            _close(connection, number)
+            _report(connection, number, None, str(error) or type(error).__name__)
+            raise
+        _close(connection, number)
+        ran = Ran(
             connection.info.dbname,
             number,
             started_at,
@@ -315,6 +323,34 @@ def run(
             operations,
             list(unknown.values()),
         )
+        return replace(ran, unreported=_report(connection, number, completed(ran)))
+
+
+def _close(connection: Connection, run: int) -> None:
+    """Close a run in the log; where the connection is lost, the next run does."""
+    if not connection.closed:
+        with suppress(psycopg.OperationalError):
+            connection.execute("select maintenance.close_run(%s)", (run,))
+
+
+def _report(
+    connection: Connection, run: int, document: dict[str, Any] | None, error: str | None = None
+) -> str | None:
+    """Tell applications what came of a run; return which could not take it in, and why.
+
+    Without a document they are told what the log has. A lost connection is none of their problems.
+    """
+    if connection.closed:
+        return None
+    told = None if document is None else Jsonb(document, dumps=partial(dumps, default=plain))
+    try:
+        row = connection.execute(
+            "select maintenance.report_run(%s, %s, %s)", (run, told, error)
+        ).fetchone()
+    except psycopg.Error as failure:
+        return sentence(failure)
+    assert row is not None
+    return row[0]
 
 
 def _arguments(work: Sequence[Policy | Operation], order: Order) -> dict[str, Any]:

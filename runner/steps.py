@@ -88,6 +88,10 @@ class Policy:
     batch_size: int
     priority: int
     is_enabled: bool
+    title: str
+    """What reports call it."""
+    days: float | None
+    """How old the youngest row is that may go; None where no time decides."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,16 @@ class StepResult:
     seconds: float
     left_over: int | None
     sqlstate: str | None
+    title: str
+    """What reports call the policy."""
+    days: float | None
+    """How old the youngest row was that might go; None where no time decides."""
     vacuum: Vacuumed | None = None
+
+    @property
+    def deleted(self) -> int:
+        """Rows that are gone from the table: those that were only changed are not."""
+        return 0 if self.action == "set" else self.removed
 
     @property
     def status(self) -> str:
@@ -621,7 +634,14 @@ class Step:
             .fetchone()
         )
         assert row is not None
-        return StepResult(**row, action=self._policy.action, seconds=seconds, vacuum=vacuum)
+        return StepResult(
+            **row,
+            action=self._policy.action,
+            seconds=seconds,
+            title=self._policy.title,
+            days=self._policy.days,
+            vacuum=vacuum,
+        )
 
     def _failure(self, error: psycopg.Error, seconds: float) -> StepResult:
         """Return what there is to say of a step that could not even be opened, nor logged."""
@@ -641,6 +661,8 @@ class Step:
             seconds=seconds,
             left_over=None,
             sqlstate=error.sqlstate,
+            title=self._policy.title,
+            days=self._policy.days,
         )
 
 

@@ -14,7 +14,9 @@ create table maintenance.run (
     owner_start timestamptz,
     started_at timestamptz not null,
     ended_at timestamptz,
-    is_stop_requested boolean not null default false
+    is_stop_requested boolean not null default false,
+    reported_at timestamptz,
+    report_problem text
 );
 
 revoke all on table maintenance.run from public;
@@ -32,6 +34,23 @@ comment on column maintenance.run.started_at is 'When it began.';
 comment on column maintenance.run.ended_at is 'When it ended; null while it runs.';
 comment on column maintenance.run.is_stop_requested is
     'Whether it shall end with its next batch: see stop_run.';
+comment on column maintenance.run.reported_at is
+    'When applications were told what came of it: see report_run.';
+comment on column maintenance.run.report_problem is
+    'Which of them could not take it in, and why; null: none.';
+
+create table maintenance.run_listener (
+    chain text constraint run_listener_pkey primary key,
+    routine text not null
+);
+
+revoke all on table maintenance.run_listener from public;
+
+comment on table maintenance.run_listener is
+    'Applications that keep a record of runs: see report_run. Written by their scripts.';
+comment on column maintenance.run_listener.chain is 'Chain of the application.';
+comment on column maintenance.run_listener.routine is
+    'Function that is given the number of each run and its document, a jsonb.';
 
 create table maintenance.run_step (
     id bigint generated always as identity constraint run_step_pkey primary key,
@@ -304,6 +323,8 @@ comment on column maintenance.statement_source.chain is 'Chain that the view bel
 \ir ../../sql/core/functions/sign_token.sql
 \ir ../../sql/core/functions/shortest_retention.sql
 \ir ../../sql/core/functions/judge_run.sql
+\ir ../../sql/core/functions/run_document.sql
+\ir ../../sql/core/functions/report_run.sql
 \ir ../../sql/core/functions/open_run.sql
 \ir ../../sql/core/functions/find_lease_holder.sql
 \ir ../../sql/core/functions/take_lease.sql

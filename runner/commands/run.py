@@ -31,7 +31,7 @@ from runner.screen import Bar, Output, Screen, cells, new_table
 if TYPE_CHECKING:
     from runner.control import Entry
     from runner.policies import PolicyPlan
-    from runner.runs import Plan, Planned, Ran
+    from runner.runs import Plan, Ran
     from runner.steps import Order, Policy, StepResult
 
 Duration = Annotated[
@@ -116,6 +116,7 @@ def run(
     with answering(output, json, quiet=quiet, verbose=verbose) as screen:
         from runner import api
         from runner.connection import refuse_pooler_url
+        from runner.documents import completed, simulated
         from runner.runs import distinct
         from runner.signals import stop_requests
 
@@ -134,7 +135,7 @@ def run(
         if dry_run:
             planned = api.plan(url, chosen, everything=everything, exact=exact)
             _show_plans(screen, planned.all)
-            screen.document(_simulated(planned))
+            screen.document(simulated(planned))
             if planned.code:
                 raise typer.Exit(int(planned.code))
             return
@@ -182,7 +183,7 @@ def run(
         if offered := {} if yes else _offer(screen, url, ran):
             again = carry_out([*offered], replace(order, accept=offered))
             codes = [step.code for step in ran.steps if step.policy not in offered] + [again.code]
-        screen.document(_completed(ran))
+        screen.document(completed(ran))
         if code := api.worst(codes):
             raise typer.Exit(int(code))
 
@@ -377,6 +378,8 @@ def _show_run(screen: Screen, ran: Ran) -> None:
             screen.ask(f"error: {step.policy}: {step.exit_reason}: {step.message}")
         if step.exit_reason == "guard":
             screen.ask(f"hint: runner run {step.policy} --dry-run shows what would go")
+    if ran.unreported is not None:
+        screen.warn(f"run {ran.run} is not in the record of {ran.unreported}")
 
 
 def _remarks(step: StepResult) -> list[str]:
@@ -391,66 +394,6 @@ def _remarks(step: StepResult) -> list[str]:
         done = step.vacuum.problem or f"{step.vacuum.seconds:.1f} s"
         lines.append(f"{step.policy}: {step.vacuum.command}: {done}")
     return lines
-
-
-def _completed(ran: Ran) -> dict[str, Any]:
-    """Return a run as the document for machines: a key for each name that was asked for."""
-    document: dict[str, Any] = {}
-    for name, policies in ran.asked.items():
-        steps = [step for step in ran.steps if step.policy in policies]
-        worst = max(steps, key=lambda step: ("skipped", "completed", "error").index(step.status))
-        removed = sum(step.removed for step in steps)
-        document[name] = {
-            "status": worst.status,
-            "operation": worst.operation,
-            "message": worst.message or f"{removed} rows removed",
-            "exit_reason": worst.exit_reason,
-            "rows_processed": removed,
-            "rows_deleted": sum(step.removed for step in steps if step.action != "set"),
-            "details": {step.policy: step for step in steps},
-            "errors": [
-                f"{step.policy}: {step.exit_reason}: {step.message}"
-                for step in steps
-                if step.status == "error"
-            ],
-        }
-    document["metadata"] = _metadata(ran, dry_run=False) | {
-        "run": ran.run,
-        "unknown": ran.unknown,
-    }
-    return document
-
-
-def _simulated(planned: Planned) -> dict[str, Any]:
-    """Return plans as the document for machines, in the shape that a run has."""
-    document: dict[str, Any] = {}
-    for name, group in planned.plans.items():
-        errors = [f"{plan.policy.name}: {plan.error}" for plan in group if plan.error is not None]
-        refused = [plan.policy.name for plan in group if plan.is_refused]
-        eligible = sum(plan.details.eligible for plan in group if plan.details is not None)
-        document[name] = {
-            "status": "error" if errors else "simulated",
-            "operation": group[0].policy.operation,
-            "message": f"the guard would refuse {', '.join(refused)}"
-            if refused
-            else f"{eligible} rows would be removed",
-            "exit_reason": "error" if errors else "guard" if refused else None,
-            "rows_processed": eligible,
-            "rows_deleted": 0,
-            "details": {plan.policy.name: plan.details for plan in group},
-            "errors": errors,
-        }
-    document["metadata"] = _metadata(planned, dry_run=True)
-    return document
-
-
-def _metadata(answer: Ran | Planned, *, dry_run: bool) -> dict[str, Any]:
-    return {
-        "timestamp": answer.started_at,
-        "duration_seconds": round(answer.seconds, 3),
-        "dry_run": dry_run,
-        "database": answer.database,
-    }
 
 
 def history(

@@ -222,7 +222,7 @@ MONITORS = {
     "preview", "plan_policy", "describe_policy", "forecast", "is_alive", "pause_reason",
     "load_signals", "plan_undo", "file_columns", "leaves_of", "oldest_archived", "parts_of",
     "policy_archives", "equivalent_indexes", "free_index_name", "index_definition",
-    "find_sweep_faults", "find_sweep_risks",
+    "find_sweep_faults", "find_sweep_risks", "shortest_retention",
     "access_rights", "assert_endpoint", "count_tokens", "executor_of", "identify", "is_intact",
     "removable", "diagnose", "diagnose_identity", "diagnose_indexes", "diagnose_policies",
     "diagnose_policy", "diagnose_rights", "diagnose_runs", "diagnose_server", "diagnose_sweeps",
@@ -235,7 +235,7 @@ OPERATORS = MONITORS | {
     "assert_outside_transaction", "attest_backup", "assert_undoable", "open_undo",
     "undo_batch", "undo_run", "begin_archive_export", "plan_archive_export",
     "record_archive_file", "return_archived", "stage_archive_file", "take_archived",
-    "unrecorded_files",
+    "unrecorded_files", "report_run",
 }  # fmt: skip
 
 

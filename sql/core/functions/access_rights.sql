@@ -24,8 +24,8 @@ as $function$
           'database_facts', 'endpoint', 'index_usage', 'insert_sweep', 'insert_sweep_status',
           'lease', 'lease_status', 'missing_indexes', 'operation', 'pause', 'policy',
           'policy_change', 'policy_override', 'policy_status', 'required_index', 'run',
-          'run_history', 'run_step', 'run_task', 'statement_source', 'table_facts',
-          'table_owners', 'table_sizes', 'token_growth', 'watched_token', 'xmin_horizon'
+          'run_history', 'run_listener', 'run_step', 'run_task', 'statement_source',
+          'table_facts', 'table_owners', 'table_sizes', 'token_growth', 'watched_token', 'xmin_horizon'
       )
     union all
     select granted.access, 'routine', routine.oid, routine.oid::regprocedure::text, 'execute'
@@ -41,7 +41,8 @@ as $function$
                     'find_sweep_faults', 'find_sweep_risks', 'forecast', 'free_index_name',
                     'identify', 'index_definition', 'is_alive', 'is_intact', 'leaves_of',
                     'load_signals', 'oldest_archived', 'parts_of', 'pause_reason',
-                    'plan_policy', 'plan_undo', 'policy_archives', 'preview', 'removable'
+                    'plan_policy', 'plan_undo', 'policy_archives', 'preview', 'removable',
+                    'shortest_retention'
                 ]
             ),
             (
@@ -52,8 +53,8 @@ as $function$
                     'close_task', 'deadline_of_call', 'drive_batches', 'drive_step', 'join_parts',
                     'next_transaction', 'open_run', 'open_step', 'open_task', 'open_undo',
                     'pause_runs', 'plan_archive_export', 'policies_of', 'purge_batch',
-                    'record_archive_file', 'resume_runs', 'return_archived', 'run_batch',
-                    'run_operations', 'run_policy', 'split_step', 'stage_archive_file',
+                    'record_archive_file', 'report_run', 'resume_runs', 'return_archived',
+                    'run_batch', 'run_operations', 'run_policy', 'split_step', 'stage_archive_file',
                     'stop_run', 'take_archived', 'undo_batch', 'undo_run', 'unrecorded_files',
                     'vacuum_command'
                 ]
