@@ -27,6 +27,15 @@ LOCK = "200ms"
 """What a statement waits, each time that it is tried, for a lock behind which others queue."""
 PAUSE = 1.0
 """Seconds between two tries."""
+REPORTS = {
+    "stats": {
+        "database": "database_facts",
+        "tables": "largest_tables",
+        "indexes": "largest_indexes",
+    },
+    "bloat": {"tables": "bloated_tables", "indexes": "bloated_indexes"},
+}
+"""The views of each report, by what their rows are about."""
 UNSETTLED = ("error", "incomplete", "stopped", "budget")
 """Exit reasons that an operation takes over from one of its statements, the worst first."""
 
@@ -80,8 +89,8 @@ class OperationResult:
     tasks: list[TaskResult]
     planned: list[Task]
     """What a dry run found to do."""
-    report: list[dict[str, Any]]
-    """The rows of a report."""
+    report: dict[str, list[dict[str, Any]]]
+    """The rows of a report, by what they are about."""
     seconds: float
     is_simulated: bool = False
 
@@ -187,7 +196,7 @@ class Operator:
             message,
             results,
             tasks[len(results) :],
-            [],
+            {},
             monotonic() - began,
         )
 
@@ -289,7 +298,7 @@ def plan(
         message,
         [],
         tasks,
-        [],
+        {},
         monotonic() - began,
         is_simulated=True,
     )
@@ -298,18 +307,17 @@ def plan(
 def report(connection: Connection, operation: Operation) -> OperationResult:
     """Read the figures of a report; a tool of which nothing is installed says so."""
     began = monotonic()
-    rows: list[dict[str, Any]] = []
-    message = NOT_INSTALLED
-    reason = "nothing_to_do"
+    rows: dict[str, list[dict[str, Any]]] = {}
+    message, reason = NOT_INSTALLED, "nothing_to_do"
     if operation.kind == "report":
-        rows = [
-            {"source": source} | row
-            for source, view in REPORTS[operation.name]
-            for row in connection.cursor(row_factory=dict_row).execute(
-                sql.SQL("select * from {}").format(sql.Identifier("maintenance", view))
-            )
-        ]
-        message, reason = f"{len(rows)} lines", "exhausted"
+        rows = {
+            name: connection.cursor(row_factory=dict_row)
+            .execute(sql.SQL("select * from {}").format(sql.Identifier("maintenance", view)))
+            .fetchall()
+            for name, view in REPORTS[operation.name].items()
+        }
+        message = ", ".join(f"{len(group)} {name}" for name, group in rows.items())
+        reason = "exhausted"
     return OperationResult(
         operation.name, operation.kind, reason, message, [], [], rows, monotonic() - began
     )

@@ -122,6 +122,11 @@ class Chosen:
     """By their names, which are among the names of ``policies``, with no policy there."""
 
     @property
+    def distinct(self) -> list[Policy]:
+        """The policies, each once, in the order of the names."""
+        return [one for one in self.work if isinstance(one, Policy)]
+
+    @property
     def work(self) -> list[Policy | Operation]:
         """What there is to do, each once, in the order of the names."""
         return list(
@@ -281,7 +286,7 @@ def run(
         assert_endpoint(connection)
         chosen = choose(connection, names, everything=everything, schedule=schedule)
         work = chosen.work
-        policies = [one for one in work if isinstance(one, Policy)]
+        policies = chosen.distinct
         if stray := [name for name in order.accept if name not in {one.name for one in policies}]:
             raise RunnerError(f"a token is for {stray[0]}, which is not run", code=Exit.USAGE)
         crew = Crew(url, connection, stack, order.jobs)
