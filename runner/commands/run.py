@@ -162,10 +162,16 @@ def run(
             reason=reason,
             accept=accept,
         )
-        whole = {"everything": everything, "schedule": schedule}
         all_objects = all_tables or all_indexes
         if dry_run:
-            planned = api.plan(url, chosen, **whole, exact=exact, all_objects=all_objects)
+            planned = api.plan(
+                url,
+                chosen,
+                everything=everything,
+                schedule=schedule,
+                exact=exact,
+                all_objects=all_objects,
+            )
             _show_plans(screen, planned)
             screen.document(simulated(planned))
             if planned.code:
@@ -176,12 +182,13 @@ def run(
         if accept is not None:
             accepted[_only_policy(api.listed(url, chosen))] = accept
         elif force:
-            planned = api.plan(url, chosen, **whole)
+            planned = api.plan(url, chosen, everything=everything, schedule=schedule)
             accepted = {
                 plan.policy.name: plan.token for plan in planned.all if plan.token is not None
             }
         if not yes:
-            for policy in api.listed(url, chosen, **whole).distinct:
+            asked = api.listed(url, chosen, everything=everything, schedule=schedule)
+            for policy in asked.distinct:
                 accepted |= _confirm(screen, url, policy, accepted)
         order = api.Order(
             jobs=settings.jobs if jobs is None else jobs,
