@@ -353,6 +353,7 @@ comment on column maintenance.statement_source.chain is 'Chain that the view bel
 \ir ../../sql/core/functions/plan_policy.sql
 \ir ../../sql/core/functions/preview.sql
 \ir ../../sql/core/functions/load_signals.sql
+\ir ../../sql/core/functions/vacuum_statement.sql
 \ir ../../sql/core/functions/vacuum_command.sql
 \ir ../../sql/core/views/run_history.sql
 \ir ../../sql/core/views/policy_status.sql
