@@ -54,8 +54,8 @@ as $function$
                     'next_transaction', 'open_run', 'open_step', 'open_undo', 'pause_runs',
                     'plan_archive_export', 'policies_of', 'purge_batch', 'record_archive_file',
                     'report_run', 'resume_runs', 'return_archived', 'run_batch',
-                    'run_operations', 'run_policy', 'split_step', 'stage_archive_file', 'stop_run', 'take_archived', 'undo_batch',
-                    'undo_run', 'unrecorded_files', 'vacuum_command'
+                    'run_operations', 'run_policy', 'split_step', 'stage_archive_file',
+                    'stop_run', 'take_archived', 'undo_batch', 'undo_run', 'unrecorded_files', 'vacuum_command'
                 ]
             )
     ) as granted (access, names)
