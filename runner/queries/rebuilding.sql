@@ -27,7 +27,12 @@ with recursive target as (
           and routine.oid = to_regprocedure(%(name)s)
         union all
         select
-            index.oid, 'pg_class'::regclass, 'index', index.oid::regclass::text, null, index.relowner
+            index.oid,
+            'pg_class'::regclass,
+            'index',
+            index.oid::regclass::text,
+            null,
+            index.relowner
         from pg_class as index
         where %(kind)s = 'index'
           and index.oid = to_regclass(%(name)s)

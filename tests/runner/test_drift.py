@@ -181,6 +181,20 @@ def test_no_fingerprint_depends_on_the_settings_of_the_session(migrated: Connect
     assert read(migrated) == before
 
 
+def test_a_view_is_what_it_was_once_it_was_dumped_and_restored(migrated: Connection) -> None:
+    """PostgreSQL gives a name to a column that has none, and writes it from then on."""
+    before = read(migrated)
+    for one in before:
+        if one.kind == "view":
+            statement = (
+                f"do $$ begin execute 'create or replace view {one.name} with"
+                f" (security_invoker = true) as ' || pg_get_viewdef('{one.name}'::regclass);"
+                " end $$"
+            )
+            migrated.execute(statement.encode())
+    assert read(migrated) == before, "name the columns, in each arm of a union as well"
+
+
 def test_an_object_is_recorded_for_the_script_that_made_it_last(migrated: Connection) -> None:
     everything = scripts(chains())
     for one in recorded(migrated):
