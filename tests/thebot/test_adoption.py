@@ -60,8 +60,8 @@ def test_what_was_tended_is_given_back_without_what_had_expired(original: str) -
     before = structure(original)
     api.migrate(original, applications=["thebot"])
     with psycopg.connect(original, autocommit=True) as connection:
-        assert column(connection, "select name from maintenance.owned_object where origin ="
-                      " 'adopted' order by 1") == [f"public.{table}" for table in TABLES]  # fmt: skip
+        adopted = "select name from maintenance.owned_object where origin = 'adopted' order by 1"
+        assert column(connection, adopted) == [f"public.{table}" for table in TABLES]
         assert api.run(original, everything=True).code == Exit.DONE
         assert {table: count(connection, table) for table in TABLES} == {
             "django_session": 1, "core_audit_log": 2, "core_failed_task": 3,

@@ -1,4 +1,4 @@
-"""The models whose tables maintenance tends, with the columns and indexes that THE_BOT gives them."""
+"""The models whose tables maintenance tends, with the columns and indexes of THE_BOT's."""
 
 from __future__ import annotations
 
