@@ -57,7 +57,7 @@ as $function$
                     'record_archive_file', 'report_run', 'resume_runs', 'return_archived',
                     'run_batch', 'run_operations', 'run_policy', 'split_step', 'stage_archive_file',
                     'stop_run', 'take_archived', 'undo_batch', 'undo_run', 'unrecorded_files',
-                    'vacuum_command'
+                    'vacuum_command', 'vacuum_statement'
                 ]
             )
     ) as granted (access, names)

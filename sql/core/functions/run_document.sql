@@ -13,7 +13,9 @@ as $function$
     with step as (
         select
             step.*,
-            coalesce(policy.title, step.policy) as title,
+            coalesce(tended.title, step.policy) as title,
+            extract(epoch from coalesce(step.age, maintenance.shortest_retention(tended)))
+                / 86400 as days,
             coalesce(step.exit_reason, 'interrupted') as ended_with,
             case
                 when step.exit_reason in ('exhausted', 'budget', 'stopped') then 'completed'
@@ -23,7 +25,7 @@ as $function$
             end as status,
             case step.action when 'set' then 0 else step.removed end as deleted
         from maintenance.run_step as step
-        left join maintenance.policy as policy on policy.name = step.policy
+        left join maintenance.policy as tended on tended.name = step.policy
         where step.run = run_document.run
           and step.action <> 'undo'
     ),
@@ -44,7 +46,7 @@ as $function$
                 step.title,
                 jsonb_build_object(
                     'deleted', step.deleted,
-                    'days', (extract(epoch from step.age) / 86400)::double precision,
+                    'days', step.days::double precision,
                     'policy', step.policy,
                     'operation', step.operation,
                     'relation', step.relation,

@@ -19,13 +19,13 @@ begin
     where logged.id = log_task_execution.run;
 
     select coalesce(
-        string_agg(coalesce(said.message, operation.value ->> 'message'), E'\n'),
+        string_agg(said.message, E'\n' order by operation.key, said.place),
         document #>> '{metadata,error}'
     )
     into v_problems
     from jsonb_each(document - 'metadata') as operation
-    left join lateral jsonb_array_elements_text(operation.value -> 'errors') as said (message)
-        on true
+    cross join lateral jsonb_array_elements_text(operation.value -> 'errors')
+        with ordinality as said (message, place)
     where operation.value ->> 'status' = 'error';
 
     perform maintenance.run_with_patience(
