@@ -153,7 +153,7 @@ begin
         return 0;
     end if;
 
-    -- A chain's indexes are built after its scripts, which on a large table takes a while. Until then
+    -- A chain's indexes are built after its scripts, which on a large table takes long. Until then
     -- the insert that sweeps would read all of it.
     perform
     from maintenance.insert_sweep as sweep
