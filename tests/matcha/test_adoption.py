@@ -99,6 +99,7 @@ def test_nothing_is_left_of_us_and_nothing_is_lost(original: str) -> None:
     assert whole(original) == before
 
 
+@pytest.mark.slow
 def test_there_and_back_twice_and_in_steps(original: str) -> None:
     states = [whole(original)]
     for one in MATCHA:
@@ -118,6 +119,7 @@ def origins_are_forgotten(url: str) -> bool:
         return column(connection, "select name from maintenance.owned_object") == []
 
 
+@pytest.mark.parametrize("level", [pytest.param(6, marks=pytest.mark.slow), 12], indirect=True)
 def test_psql_does_and_undoes_the_same(original: str, new_database: Callable[..., str]) -> None:
     before = whole(original)
     for one in MATCHA:
