@@ -297,7 +297,7 @@ comment on table maintenance.statement_source is
 comment on column maintenance.statement_source.operation is 'The operation.';
 comment on column maintenance.statement_source.source is 'Qualified name of the view.';
 comment on column maintenance.statement_source.scope is
-    'needed: what there is need of; all: every object, for "runner run" with --all-tables and so on.';
+    'needed: what there is need of; all: every object, for --all-tables and --all-indexes.';
 comment on column maintenance.statement_source.chain is 'Chain that the view belongs to.';
 
 \ir ../../sql/core/functions/is_alive.sql

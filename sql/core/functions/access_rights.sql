@@ -21,11 +21,12 @@ as $function$
     where class.relnamespace = 'maintenance'::regnamespace
       and class.relname in (
           'access', 'archive', 'archive_file', 'archive_status', 'backup_attestation', 'bundle',
-          'database_facts', 'endpoint', 'index_usage', 'insert_sweep', 'insert_sweep_status',
-          'lease', 'lease_status', 'missing_indexes', 'operation', 'pause', 'policy',
-          'policy_change', 'policy_override', 'policy_status', 'required_index', 'run',
-          'run_history', 'run_listener', 'run_step', 'run_task', 'statement_source',
-          'table_facts', 'table_owners', 'table_sizes', 'token_growth', 'watched_token',
+          'database_facts', 'endpoint', 'every_analyze', 'every_reindex', 'every_vacuum',
+          'index_usage', 'insert_sweep', 'insert_sweep_status', 'largest_indexes',
+          'largest_tables', 'lease', 'lease_status', 'missing_indexes', 'operation', 'pause',
+          'policy', 'policy_change', 'policy_override', 'policy_status', 'required_index', 'run',
+          'run_history', 'run_listener', 'run_step', 'run_task', 'stale_progress',
+          'statement_source', 'table_facts', 'table_owners', 'table_sizes', 'token_growth', 'watched_token',
           'xmin_horizon'
       )
     union all
@@ -43,7 +44,7 @@ as $function$
                     'identify', 'index_definition', 'is_alive', 'is_intact', 'leaves_of',
                     'load_signals', 'oldest_archived', 'parts_of', 'pause_reason',
                     'plan_policy', 'plan_undo', 'policy_archives', 'preview', 'removable',
-                    'shortest_retention'
+                    'find_stale_progress', 'shortest_retention', 'vacuum_statement'
                 ]
             ),
             (
@@ -57,7 +58,7 @@ as $function$
                     'record_archive_file', 'report_run', 'resume_runs', 'return_archived',
                     'run_batch', 'run_operations', 'run_policy', 'split_step', 'stage_archive_file',
                     'stop_run', 'take_archived', 'undo_batch', 'undo_run', 'unrecorded_files',
-                    'vacuum_command', 'vacuum_statement'
+                    'vacuum_command'
                 ]
             )
     ) as granted (access, names)

@@ -19,7 +19,8 @@ order by class.relpages, namespace.nspname, class.relname;
 
 revoke all on table maintenance.every_analyze from public;
 
-comment on view maintenance.every_analyze is 'ANALYZE statements for all tables, the smallest first.';
+comment on view maintenance.every_analyze is
+    'ANALYZE statements for all tables, the smallest first.';
 comment on column maintenance.every_analyze.object is 'Table.';
 comment on column maintenance.every_analyze.statement is 'What to execute.';
 comment on column maintenance.every_analyze.reason is 'Why.';

@@ -20,7 +20,8 @@ order by class.relpages, namespace.nspname, class.relname;
 
 revoke all on table maintenance.every_reindex from public;
 
-comment on view maintenance.every_reindex is 'REINDEX statements for all indexes, the smallest first.';
+comment on view maintenance.every_reindex is
+    'REINDEX statements for all indexes, the smallest first.';
 comment on column maintenance.every_reindex.object is 'Index.';
 comment on column maintenance.every_reindex.statement is 'What to execute.';
 comment on column maintenance.every_reindex.reason is 'Why.';

@@ -24,6 +24,7 @@ comment on column maintenance.largest_tables."table" is 'Name of the table.';
 comment on column maintenance.largest_tables.size is 'bytes for people.';
 comment on column maintenance.largest_tables.bytes is 'Size with indexes and TOAST.';
 comment on column maintenance.largest_tables.rows is 'Estimated rows.';
-comment on column maintenance.largest_tables.dead_rows is 'Rows that are dead and not yet vacuumed.';
+comment on column maintenance.largest_tables.dead_rows is
+    'Rows that are dead and not yet vacuumed.';
 comment on column maintenance.largest_tables.vacuumed is 'Last VACUUM.';
 comment on column maintenance.largest_tables.analyzed is 'Last ANALYZE.';

@@ -1,0 +1,10 @@
+-- Removes what operations without policies execute and report.
+
+delete from maintenance.statement_source
+where chain = 'core';
+
+drop view maintenance.largest_indexes;
+drop view maintenance.largest_tables;
+drop view maintenance.every_reindex;
+drop view maintenance.every_analyze;
+drop view maintenance.every_vacuum;
