@@ -33,7 +33,6 @@ REPORTS = {
         "tables": "largest_tables",
         "indexes": "largest_indexes",
     },
-    "bloat": {"tables": "bloated_tables", "indexes": "bloated_indexes"},
 }
 """The views of each report, by what their rows are about."""
 UNSETTLED = ("error", "incomplete", "stopped", "budget")
@@ -162,9 +161,17 @@ class Operator:
     def carry_out(self, operation: Operation, *, everything: bool = False) -> OperationResult:
         """Execute what there is need of, one statement after the other, and log each.
 
-        A statement that fails does not keep the others from their turn. ``everything`` takes all
-        objects, whether there is need or not.
+        A statement that fails does not keep the others from their turn, nor does an operation that
+        fails keep others. ``everything`` takes all objects, whether there is need or not.
         """
+        try:
+            return self._carry_out(operation, everything=everything)
+        except errors.Error as error:
+            if self._connection.closed:
+                raise
+            return failed(operation, error)
+
+    def _carry_out(self, operation: Operation, *, everything: bool) -> OperationResult:
         began = monotonic()
         if operation.kind != "statements":
             return report(self._connection, operation)
@@ -280,6 +287,23 @@ def plan(
     connection: Connection, operation: Operation, *, everything: bool = False
 ) -> OperationResult:
     """Say what an operation would do now, and write nothing. A report is the same either way."""
+    try:
+        with connection.transaction():
+            return _plan(connection, operation, everything=everything)
+    except errors.Error as error:
+        if connection.closed:
+            raise
+        return failed(operation, error)
+
+
+def failed(operation: Operation, error: errors.Error) -> OperationResult:
+    """Return an operation that failed before it executed anything."""
+    return OperationResult(
+        operation.name, operation.kind, "error", sentence(error), [], [], {}, 0.0
+    )
+
+
+def _plan(connection: Connection, operation: Operation, *, everything: bool) -> OperationResult:
     began = monotonic()
     if operation.kind != "statements":
         return report(connection, operation)
@@ -305,11 +329,13 @@ def plan(
 
 
 def report(connection: Connection, operation: Operation) -> OperationResult:
-    """Read the figures of a report; a tool of which nothing is installed says so."""
+    """Read the figures of a report; what is not installed, or switched off, says so."""
     began = monotonic()
     rows: dict[str, list[dict[str, Any]]] = {}
     message, reason = NOT_INSTALLED, "nothing_to_do"
-    if operation.kind == "report":
+    if has_policies(connection, operation.name):
+        message = "its policies are switched off"
+    if operation.name in REPORTS:
         rows = {
             name: connection.cursor(row_factory=dict_row)
             .execute(sql.SQL("select * from {}").format(sql.Identifier("maintenance", view)))
@@ -321,6 +347,14 @@ def report(connection: Connection, operation: Operation) -> OperationResult:
     return OperationResult(
         operation.name, operation.kind, reason, message, [], [], rows, monotonic() - began
     )
+
+
+def has_policies(connection: Connection, operation: str) -> bool:
+    """Say whether there are policies of an operation, switched on or off."""
+    row = connection.execute(
+        "select exists (select from maintenance.policy where operation = %s)", (operation,)
+    ).fetchone()
+    return row == (True,)
 
 
 def is_offered(connection: Connection, operation: str) -> bool:

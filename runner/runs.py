@@ -121,21 +121,13 @@ class Chosen:
     operations: dict[str, Operation]
     """By their names, which are among the names of ``policies``, with no policy there."""
 
-    @property
-    def distinct(self) -> list[Policy]:
-        """The policies, each once, in the order of the names."""
-        return [one for one in self.work if isinstance(one, Policy)]
+    work: list[Policy | Operation]
+    """What there is to do, each once, in its order."""
 
     @property
-    def work(self) -> list[Policy | Operation]:
-        """What there is to do, each once, in the order of the names."""
-        return list(
-            dict.fromkeys(
-                one
-                for name, group in self.policies.items()
-                for one in ([self.operations[name]] if name in self.operations else group)
-            )
-        )
+    def distinct(self) -> list[Policy]:
+        """The policies, each once, in their order."""
+        return [one for one in self.work if isinstance(one, Policy)]
 
 
 def choose(
@@ -186,10 +178,24 @@ def choose(
         name: [policy for policy in candidates if name in (policy.name, policy.operation)]
         for name in (operations if is_whole else names)
     }
-    return Chosen(
-        groups,
-        {name: listed[name] for name, group in groups.items() if not group and name in listed},
+    others = {name: listed[name] for name, group in groups.items() if not group and name in listed}
+    work = list(
+        dict.fromkeys(
+            one
+            for name, group in groups.items()
+            for one in ([others[name]] if name in others else group)
+        )
     )
+    if is_whole:  # nobody named an order: that of maintenance.policies_of
+
+        def place(one: Policy | Operation) -> tuple[int, int, str]:
+            if isinstance(one, Operation):
+                return (one.position, 0, one.name)
+            known_as = listed.get(one.operation)
+            return (known_as.position if known_as else OTHERS, one.priority, one.name)
+
+        work.sort(key=place)
+    return Chosen(groups, others, work)
 
 
 def listed(

@@ -142,6 +142,23 @@ def test_nothing_to_do_and_nothing_installed_are_told_apart(db: Connection, url:
     }
 
 
+def test_an_operation_that_cannot_be_planned_is_an_error_and_the_next_one_has_its_turn(
+    db: Connection, url: str
+) -> None:
+    offer(db, "insert into public.thing values (1)")
+    offer(db, "insert into public.thing values (2)", operation="vacuum")
+    execute(
+        db,
+        "create or replace view maintenance.vacuum_needed as"
+        " select 'a' as object, 'b' as statement, (1 / 0)::text as reason, true as is_patient",
+    )
+    for dry_run in ("--dry-run", "--quiet"):
+        answer = ask("run", "vacuum", "analyze", dry_run, url=url)
+        assert answer.code == Exit.FAILED
+        assert "error: vacuum: division by zero" in answer.err
+    assert tasks(db) == [("insert into public.thing values (1)", "exhausted")]
+
+
 def test_a_budget_ends_between_statements_and_within_one(db: Connection, url: str) -> None:
     offer(db, "select pg_sleep(5)", "insert into public.thing values (2)")
     ran = api.run(url, ["analyze"], order=api.Order(max_duration=0.5))

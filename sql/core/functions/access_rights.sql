@@ -26,8 +26,8 @@ as $function$
           'largest_tables', 'lease', 'lease_status', 'missing_indexes', 'operation', 'pause',
           'policy', 'policy_change', 'policy_override', 'policy_status', 'required_index', 'run',
           'run_history', 'run_listener', 'run_step', 'run_task', 'stale_progress',
-          'statement_source', 'table_facts', 'table_owners', 'table_sizes', 'token_growth', 'watched_token',
-          'xmin_horizon'
+          'statement_source', 'table_facts', 'table_owners', 'table_sizes', 'token_growth',
+          'watched_token', 'xmin_horizon'
       )
     union all
     select granted.access, 'routine', routine.oid, routine.oid::regprocedure::text, 'execute'

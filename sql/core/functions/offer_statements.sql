@@ -1,7 +1,7 @@
 -- Lets a view of a chain say which statements an operation executes.
 --
--- It has the columns object, statement and reason, and is_patient: whether the statement may wait for
--- its locks, because nobody who reads or writes queues behind it.
+-- It has the columns object, statement and reason, and is_patient: whether the statement may wait
+-- for its locks, because nobody who reads or writes queues behind it.
 
 create or replace function maintenance.offer_statements(
     operation text,
