@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runner.backup import Backup
     from runner.brake import Signal
     from runner.control import Entry, history, pause, resume, stop
+    from runner.definitions import Drift
     from runner.demo import Demo, demo
     from runner.doctor import Diagnosis, Finding, diagnose
     from runner.embedded import Server
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from runner.imports import Imported, ImportedFile, import_files, verify_files
     from runner.leases import Lease, break_lease, leases
     from runner.locks import MIGRATION_LOCK, BuildProgress, Stopped, Terms
+    from runner.mark import Incomplete, Marked, mark
     from runner.migrate import Done, Migrated, migrate
     from runner.pace import Pace
     from runner.policies import (
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
         remove_policy,
         show_policy,
     )
+    from runner.repair import Repaired, Unrepaired, repair
     from runner.rollback import Loss, RollbackPlan, RolledBack, plan_rollback, rollback
     from runner.runs import Plan, Planned, Ran, listed, plan, run, worst
     from runner.settings import Setting, Settings, embedded_server, load
@@ -80,6 +83,7 @@ __all__ = [
     "Demo",
     "Diagnosis",
     "Done",
+    "Drift",
     "Entry",
     "Exit",
     "Exported",
@@ -89,8 +93,10 @@ __all__ = [
     "Identity",
     "Imported",
     "ImportedFile",
+    "Incomplete",
     "Lease",
     "Loss",
+    "Marked",
     "Migrated",
     "Order",
     "Pace",
@@ -109,6 +115,7 @@ __all__ = [
     "Progress",
     "Ran",
     "Removable",
+    "Repaired",
     "Risk",
     "RoleAccess",
     "RollbackPlan",
@@ -134,6 +141,7 @@ __all__ = [
     "UndoStep",
     "Undone",
     "UndoneStep",
+    "Unrepaired",
     "Vacuumed",
     "VerifiedFile",
     "add_policy",
@@ -156,6 +164,7 @@ __all__ = [
     "list_policies",
     "listed",
     "load",
+    "mark",
     "migrate",
     "pause",
     "plan",
@@ -164,6 +173,7 @@ __all__ = [
     "plan_rollback",
     "plan_undo",
     "remove_policy",
+    "repair",
     "resume",
     "revoke",
     "rollback",
@@ -186,6 +196,7 @@ MODULES = {
     "backup": ["Backup"],
     "brake": ["Signal"],
     "control": ["Entry", "history", "pause", "resume", "stop"],
+    "definitions": ["Drift"],
     "demo": ["Demo", "demo"],
     "doctor": ["Diagnosis", "Finding", "diagnose"],
     "embedded": ["Server"],
@@ -195,6 +206,7 @@ MODULES = {
     "imports": ["Imported", "ImportedFile", "import_files", "verify_files"],
     "leases": ["Lease", "break_lease", "leases"],
     "locks": ["MIGRATION_LOCK", "BuildProgress", "Stopped", "Terms"],
+    "mark": ["Incomplete", "Marked", "mark"],
     "migrate": ["Done", "Migrated", "migrate"],
     "pace": ["Pace"],
     "policies": [
@@ -219,6 +231,7 @@ MODULES = {
         "remove_policy",
         "show_policy",
     ],
+    "repair": ["Repaired", "Unrepaired", "repair"],
     "rollback": ["Loss", "RollbackPlan", "RolledBack", "plan_rollback", "rollback"],
     "runs": ["Plan", "Planned", "Ran", "listed", "plan", "run", "worst"],
     "settings": ["Setting", "Settings", "embedded_server", "load"],

@@ -39,6 +39,7 @@ class Facts:
     may_create_schema: bool
     may_create_in_public: bool
     owns_schema: bool
+    owns_public: bool
     relations: list[str]
     """Tables and views outside schema maintenance that belong to no extension, qualified."""
     has_own_objects: bool
@@ -87,11 +88,10 @@ class State:
         return bool(self.applied)
 
 
-def read_state(connection: Connection) -> State:
-    """Read the state of a database; writes nothing.
+def read_facts(connection: Connection) -> Facts:
+    """Read what the catalog says of a database; writes nothing.
 
-    Raises RunnerError (refused) when schema maintenance is somebody else's, or was built by psql
-    and never booked, and RunnerError (failed) when the role may not read the ledger.
+    Raises RunnerError (refused) when schema maintenance is somebody else's.
     """
     facts = (
         connection.cursor(row_factory=class_row(Facts))
@@ -107,8 +107,26 @@ def read_state(connection: Connection) -> State:
             "or install into another database.",
             code=Exit.REFUSED,
         )
-    if not facts.has_ledger:
+    return facts
+
+
+def read_state(connection: Connection) -> State:
+    """Read the state of a database; writes nothing.
+
+    Raises RunnerError (refused) when schema maintenance is somebody else's, or was built by psql
+    and never booked, and RunnerError (failed) when the role may not read the ledger.
+    """
+    facts = read_facts(connection)
+    if not facts.has_schema:
         return State(facts, [], [], [])
+    if not facts.has_ledger:
+        raise RunnerError(
+            f"schema maintenance in database {facts.database} has no ledger",
+            detail="Its comment says that pg-maintenance made it, but its first script did not run "
+            "to its end.",
+            hint="`runner migrate --mark` says what is there and what is missing.",
+            code=Exit.REFUSED,
+        )
     try:
         applied = (
             connection.cursor(row_factory=class_row(Applied))
@@ -116,7 +134,8 @@ def read_state(connection: Connection) -> State:
             .fetchall()
         )
         chosen = [name for (name,) in connection.execute(literal(query("chosen_chains")))]
-        is_bare = not applied and _is_bare(connection)
+        if not applied:
+            refuse_bare(connection)
         missing = read_missing_indexes(connection, chosen)
     except errors.InsufficientPrivilege as error:
         raise RunnerError(
@@ -124,19 +143,11 @@ def read_state(connection: Connection) -> State:
             detail=error.diag.message_primary,
             hint="Connect as the role that migrated the database, or as a member of it.",
         ) from None
-    if is_bare:
-        raise RunnerError(
-            f"schema maintenance in database {facts.database} was restored without its rows",
-            detail="Policies, settings and the ledger are rows, and are missing.",
-            hint="Restore them as well; or `drop schema maintenance cascade`, and migrate anew.",
-            code=Exit.REFUSED,
-        )
     if not applied:
         raise RunnerError(
             f"schema maintenance in database {facts.database} was built with psql",
             detail="Its ledger is empty, so the runner does not know which scripts were applied.",
-            hint="Go on with psql, or undo the scripts with those under rollback/ and "
-            "run `runner migrate`.",
+            hint="`runner migrate --mark` finds out, and books what psql has run.",
             code=Exit.REFUSED,
         )
     return State(facts, applied, chosen, missing)
@@ -156,15 +167,22 @@ def read_missing_indexes(connection: Connection, chains: Sequence[str]) -> list[
     )
 
 
-def _is_bare(connection: Connection) -> bool:
-    """Say whether even the row is missing that a script puts into its own table."""
+def refuse_bare(connection: Connection) -> None:
+    """Raise RunnerError where even the row is missing that a script puts into its own table."""
     row = connection.execute(
         "select to_regclass('maintenance.installation') is not null"
     ).fetchone()
     if row != (True,):
-        return False
+        return
     row = connection.execute("select exists (select from maintenance.installation)").fetchone()
-    return row == (False,)
+    if row == (False,):
+        raise RunnerError(
+            f"schema maintenance in database {connection.info.dbname} was restored without its "
+            "rows",
+            detail="Policies, settings and the ledger are rows, and are missing.",
+            hint="Restore them as well; or `drop schema maintenance cascade`, and migrate anew.",
+            code=Exit.REFUSED,
+        )
 
 
 def refuse_newer(state: State, known: dict[str, Script]) -> None:

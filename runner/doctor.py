@@ -114,17 +114,19 @@ def _migrations(url: str) -> Generator[Finding]:
     if not stands.chains:
         yield Finding("migrations", None, PROBLEM, "there are none here", "runner migrate")
         return
-    if not (_unapplied(stands) or stands.missing_objects):
+    if not (_unapplied(stands) or stands.drift):
         yield Finding("migrations", None, OK, f"{len(stands.scripts)} are applied", None)
     for one in _unapplied(stands):
         yield Finding("migrations", one.id, PROBLEM, f"it is {one.status}", remedies[one.status])
-    for name in stands.missing_objects:
+    for one in stands.drift:
         yield Finding(
             "migrations",
-            name,
+            str(one),
             PROBLEM,
-            "it is gone: somebody dropped it",
-            "put it back: `runner show` has it",
+            "it is gone: somebody dropped it"
+            if one.state == "gone"
+            else "it is not what the migrations made: somebody changed it",
+            "runner migrate --repair",
         )
 
 

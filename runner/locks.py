@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from psycopg import errors
 from psycopg.rows import class_row
@@ -20,6 +20,7 @@ from runner.resources import query
 if TYPE_CHECKING:
     from psycopg import Connection
 
+Answer = TypeVar("Answer")
 MIGRATION_LOCK = 0x706767_6D61696E74
 """Key of the advisory lock under which one runner at a time migrates a database: 'pgmaint'."""
 
@@ -127,9 +128,11 @@ def _taken(connection: Connection) -> bool:
 
 
 def with_retries(
-    connection: Connection, url: str, what: str, work: Callable[[], None], terms: Terms
-) -> None:
+    connection: Connection, url: str, what: str, work: Callable[[], Answer], terms: Terms
+) -> Answer:
     """Run ``work`` in a transaction, again and again while others hold a lock that it needs.
+
+    Return what it returns.
 
     Each try gives up after the session's short lock_timeout, so that nobody queues behind it for
     longer. Raises RunnerError that names the sessions in the way when the terms' wait is over, and
@@ -143,7 +146,7 @@ def with_retries(
         watcher = _Watcher(url, connection.info.backend_pid) if pause > 0.1 else None
         try:
             with connection.transaction():
-                work()
+                answer = work()
         except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
             if watcher is not None and (found := watcher.stop()):
                 if found != seen:
@@ -161,7 +164,7 @@ def with_retries(
                     ),
                 ) from None
         else:
-            return
+            return answer
         finally:
             if watcher is not None:
                 watcher.stop()

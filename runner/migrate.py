@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 
 from runner.connection import SESSION, connect, literal, refuse_pooler, refuse_pooler_url
 from runner.database import State, changed, read_state, refuse_newer
+from runner.definitions import Definitions, made_elsewhere, read, record
 from runner.errors import Exit, RunnerError
 from runner.identity import remember_first
 from runner.indexes import build_indexes
@@ -104,7 +105,7 @@ def migrate(
                 _rehearse(connection, url, pending, terms)
             if not applications and not state.is_installed:
                 terms.say(f"empty database: installing {' and '.join(chosen)}")
-            applied = [_apply(connection, url, one, chosen, terms) for one in pending]
+            applied = _apply_all(connection, url, state, pending, chosen, terms)
             indexes = build_indexes(connection, url, chosen, terms)
             if state.facts.owns_schema and not state.facts.is_standby:
                 remember_first(connection)
@@ -155,17 +156,7 @@ def _pending(state: State, chosen: list[str], to: str | None) -> list[Script]:
     """Return the scripts to apply, in order."""
     known = {one.id: one for one in scripts(chains())}
     refuse_newer(state, known)
-    if edited := changed(state, known):
-        was_released = edited[0] in released()
-        raise RunnerError(
-            f"{edited[0]} is no longer what was applied to database {state.facts.database}",
-            detail="Its text, or that of a file which it includes, was changed afterwards.",
-            hint="Install pg-maintenance again: a released script never changes."
-            if was_released
-            else "A script may change until it is released: undo it with `runner rollback`, or "
-            "start afresh with `runner db reset` on the embedded server.",
-            code=Exit.REFUSED,
-        )
+    refuse_edited(state, known)
     applied = {row.migration_id for row in state.applied}
     plan = ordered(scripts(chosen))
     if to is not None:
@@ -180,6 +171,21 @@ def _pending(state: State, chosen: list[str], to: str | None) -> list[Script]:
             )
         plan = plan[: plan.index(last) + 1]
     return [one for one in plan if one.id not in applied]
+
+
+def refuse_edited(state: State, known: dict[str, Script]) -> None:
+    """Raise RunnerError when a script is no longer what was applied."""
+    if edited := changed(state, known):
+        was_released = edited[0] in released()
+        raise RunnerError(
+            f"{edited[0]} is no longer what was applied to database {state.facts.database}",
+            detail="Its text, or that of a file which it includes, was changed afterwards.",
+            hint="Install pg-maintenance again: a released script never changes."
+            if was_released
+            else "A script may change until it is released: undo it with `runner rollback`, or "
+            "start afresh with `runner db reset` on the embedded server.",
+            code=Exit.REFUSED,
+        )
 
 
 def _preflight(state: State, pending: list[Script]) -> None:
@@ -234,16 +240,34 @@ def _rehearse(connection: Connection, url: str, pending: list[Script], terms: Te
         raise
 
 
-def _apply(connection: Connection, url: str, one: Script, chosen: list[str], terms: Terms) -> Done:
-    began = time.monotonic()
+def _apply_all(
+    connection: Connection,
+    url: str,
+    state: State,
+    pending: list[Script],
+    chosen: list[str],
+    terms: Terms,
+) -> list[Done]:
+    """Apply the scripts one after the other, and record what each of them makes."""
+    if not pending:
+        return []
+    applied = {row.migration_id for row in state.applied}
+    elsewhere = made_elsewhere([*pending, *(one for one in scripts(chains()) if one.id in applied)])
+    definitions = read(connection, elsewhere)
+    done: list[Done] = []
+    for one in pending:
+        began = time.monotonic()
 
-    def work() -> None:
-        run_script(connection, one.id, one.sql)
-        Ledger(connection).book(one, chosen)
+        def work(one: Script = one, before: Definitions = definitions) -> Definitions:
+            run_script(connection, one.id, one.sql)
+            after = read(connection, elsewhere, before=before)
+            Ledger(connection).book(one, chosen)
+            record(connection, before, after, lambda _: one.id)
+            return after
 
-    with_retries(connection, url, one.id, work, terms)
-    done = Done(one.id, time.monotonic() - began)
-    terms.say(f"applied {one.id}")
+        definitions = with_retries(connection, url, one.id, work, terms)
+        done.append(Done(one.id, time.monotonic() - began))
+        terms.say(f"applied {one.id}")
     return done
 
 

@@ -12,6 +12,16 @@ from psycopg import sql
 from runner.backup import Backup, dump
 from runner.connection import SESSION, connect, literal
 from runner.database import State, read_state, refuse_newer
+from runner.definitions import (
+    HOME,
+    Drift,
+    drift,
+    last_maker,
+    made_elsewhere,
+    read,
+    record,
+    recorded,
+)
 from runner.errors import Exit, RunnerError
 from runner.ledger import Ledger
 from runner.locks import Terms, migration_lock, with_retries
@@ -104,7 +114,9 @@ def rollback(
                 hint="Run the command again.",
                 code=Exit.REFUSED,
             )
-        going = [script(migration_id) for migration_id in plan.scripts]
+        known = {one.id: one for one in scripts(chains())}
+        applied = [known[row.migration_id] for row in state.applied]
+        going = applied[::-1][: len(plan.scripts)]
         taken = None
         # Counted again: rows may have come since the plan was shown.
         if backup_folder is not None and _losses(connection, going):
@@ -112,7 +124,10 @@ def rollback(
             terms.say(f"backed up to {taken.file}")
         is_covered = backup_folder is None or taken is not None
         try:
-            undone = [_undo(connection, url, one, terms, is_covered) for one in going]
+            undone = [
+                _undo(connection, url, one, applied[: len(applied) - at], terms, is_covered)
+                for at, one in enumerate(going, 1)
+            ]
         except RunnerError as error:
             if taken is not None:
                 error.detail = f"{error.detail or ''} The dump is {taken.file}.".strip()
@@ -198,25 +213,61 @@ def _created(connection: Connection, dropped: list[Dropped]) -> list[Dropped]:
     return [one for one in dropped if (one.chain, one.kind, one.name) in created]
 
 
-def _undo(connection: Connection, url: str, one: Script, terms: Terms, is_covered: bool) -> Done:
-    """Undo one script; what it drops must be covered by a dump, or by the wish to have none."""
+def _undo(
+    connection: Connection,
+    url: str,
+    one: Script,
+    left: list[Script],
+    terms: Terms,
+    is_covered: bool,
+) -> Done:
+    """Undo one script; what it drops must be covered by a dump, or by the wish to have none.
+
+    ``left`` are the scripts that are applied after that, in their order.
+    """
     began = time.monotonic()
     is_last = one == scripts([CORE])[0]
+    elsewhere = made_elsewhere([one, *left])
+    left_alone: list[Drift] = []
 
     def work() -> None:
         if not is_covered:
             _refuse_losses(connection, one)
         elif one.drops_archives:
             connection.execute("select set_config('maintenance.drop_archives', 'on', true)")
+        left_alone[:] = _leave_changed(connection, one)
         ledger = Ledger(connection)
+        before = read(connection, elsewhere)
         ledger.unbook(one)
         if is_last:
             ledger.drop()
         run_script(connection, f"rollback of {one.id}", one.rollback_sql)
+        if not is_last:
+            after = read(connection, elsewhere, before=before)
+            record(connection, before, after, lambda found: last_maker(found, left))
 
     with_retries(connection, url, one.id, work, terms)
+    for found in left_alone:
+        terms.say(f"{found} was changed after {one.id}, and is left as it is")
     terms.say(f"rolled back {one.id}")
     return Done(one.id, time.monotonic() - began)
+
+
+def _leave_changed(connection: Connection, one: Script) -> list[Drift]:
+    """Note which functions of the application somebody has changed since; they stay as they are."""
+    if one.chain == CORE:
+        return []
+    made = [known for known in recorded(connection) if known.migration_id == one.id]
+    changed = [
+        found
+        for found in drift(connection, made)
+        if found.state == "changed" and not found.name.startswith(HOME)
+    ]
+    for found in changed:
+        connection.execute(
+            "select maintenance.leave_object(%s, %s, %s)", (one.chain, found.kind, found.name)
+        )
+    return changed
 
 
 def _refuse_losses(connection: Connection, one: Script) -> None:

@@ -103,15 +103,29 @@ class Script:
     @property
     def creates(self) -> list[Created]:
         """The objects that the migration creates, read from its text."""
-        return [
-            Created(
-                found["kind"],
-                f"{found['on']}.{found['name']}"
-                if found["on"]
-                else f"{found['schema'] or ''}.{found['name']}".lstrip("."),
-            )
-            for found in CREATE.finditer(self.sql)
-        ]
+        return _created(self.sql)
+
+    def definition(self, made: Created) -> str | None:
+        """Return the statements that define an object which can be made again, or None.
+
+        That is a file that the migration includes, with its revoke and its comment, or an index.
+        """
+        for number, line in enumerate(_lines(self.up), 1):
+            include = INCLUDE.fullmatch(line)
+            if include is not None:
+                text = "\n".join(_included(self.up, number, include[1]))
+                if made in _created(text):
+                    return text
+        if made.kind != "index":
+            return None
+        schema, _, name = made.name.partition(".")
+        statements = re.findall(
+            rf"^create (?:unique )?index {name} on {schema}\.[^;]*;"
+            rf"|^comment on index {schema}\.{name} is[^;]*;",
+            self.sql,
+            re.MULTILINE,
+        )
+        return "\n".join(statements) or None
 
     @property
     def drops(self) -> list[Dropped]:
@@ -128,6 +142,18 @@ class Script:
     def drops_archives(self) -> bool:
         """Whether the rollback drops the archives that policies moved rows into."""
         return DROP_ARCHIVES in self.rollback_sql
+
+
+def _created(text: str) -> list[Created]:
+    return [
+        Created(
+            found["kind"],
+            f"{found['on']}.{found['name']}"
+            if found["on"]
+            else f"{found['schema'] or ''}.{found['name']}".lstrip("."),
+        )
+        for found in CREATE.finditer(text)
+    ]
 
 
 def chains() -> list[str]:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from runner.connection import connect, literal
+from psycopg import errors
+from psycopg.rows import class_row
+
+from runner.connection import connect
 from runner.database import changed, read_state
+from runner.definitions import Drift, drift, recorded
 from runner.resources import query
 from runner.scripts import chains, script, scripts
+
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 
 @dataclass(frozen=True)
@@ -45,15 +53,15 @@ class Status:
     """Declared indexes that are yet to be built, by the names that they get."""
     invalid_indexes: list[str]
     """Those of them that a build which was broken off has left, and that nothing reads."""
-    missing_objects: list[str]
-    """What applied scripts made and is no longer there, as kind and name."""
+    drift: list[Drift]
+    """What applied scripts made, and somebody has changed or dropped since."""
     sweeps: list[SweepStatus]
     """Tables that sweep on insert."""
 
     @property
     def is_migrated(self) -> bool:
-        """Whether ``migrate`` would have nothing to do, and everything that it made is there."""
-        return not (self.missing_indexes or self.missing_objects) and all(
+        """Whether ``migrate`` would have nothing to do, and what it made is as it was made."""
+        return not (self.missing_indexes or self.drift) and all(
             one.status == "applied" for one in self.scripts
         )
 
@@ -70,25 +78,8 @@ def status(url: str) -> Status:
     with connect(url, program="runner status", read_only=True) as connection:
         state = read_state(connection)
         known = {one.id: one for one in scripts(chains())}
-        made = [
-            created
-            for row in state.applied
-            if row.migration_id in known
-            for created in known[row.migration_id].creates
-            if created.kind != "schema"
-        ]
-        existing = connection.execute(
-            literal(query("existing_objects")),
-            {"kinds": [one.kind for one in made], "names": [one.name for one in made]},
-        ).fetchall()
-        view = ("view", "maintenance.insert_sweep_status")
-        sweeps = (
-            connection.execute(
-                "select policy, state, detail, remedy from maintenance.insert_sweep_status"
-            ).fetchall()
-            if view in existing
-            else []
-        )
+        drifts = drift(connection, recorded(connection)) if state.applied else []
+        sweeps = read_sweeps(connection, drifts)
     edited = set(changed(state, known))
     applied = {row.migration_id: row for row in state.applied}
     lines = [
@@ -115,9 +106,34 @@ def status(url: str) -> Status:
         lines,
         [index.name for index in state.missing_indexes],
         [index.name for index in state.missing_indexes if index.drop_statement is not None],
-        [f"{one.kind} {one.name}" for one in made if (one.kind, one.name) not in existing],
-        [SweepStatus(*row) for row in sweeps],
+        drifts,
+        sweeps,
     )
+
+
+def read_sweeps(connection: Connection, drifts: list[Drift]) -> list[SweepStatus]:
+    """Return how each sweep on insert stands.
+
+    None where the view that tells it does not exist, or fails because of what was changed.
+    """
+    row = connection.execute(
+        "select to_regclass('maintenance.insert_sweep_status') is null"
+    ).fetchone()
+    if row == (True,):
+        return []
+    try:
+        with connection.transaction():
+            return (
+                connection.cursor(row_factory=class_row(SweepStatus))
+                .execute(
+                    "select policy, state, detail, remedy from maintenance.insert_sweep_status"
+                )
+                .fetchall()
+            )
+    except errors.Error:
+        if drifts:
+            return []
+        raise
 
 
 def show(migration_id: str, *, rollback: bool = False) -> str:

@@ -1,6 +1,7 @@
 -- Creates the schema that everything of ours lives in, and its memory of what was applied.
 --
--- The runner fills the two tables in the transaction that runs a script; psql leaves them empty.
+-- The runner fills the tables in the transaction that runs a script; psql leaves them empty, and
+-- "runner migrate --mark" fills them later.
 -- A schema's default privileges cannot take from PUBLIC what PostgreSQL grants it by default, so
 -- every object revokes for itself, in the file that creates it.
 
@@ -48,3 +49,31 @@ comment on column maintenance.applied_script.package_version is 'Version of pg-m
 comment on column maintenance.applied_script.duration is 'How long the script ran.';
 comment on column maintenance.applied_script.applied_at is 'When its transaction began.';
 comment on column maintenance.applied_script.applied_by is 'The role that ran it.';
+
+create table maintenance.applied_object (
+    kind text not null,
+    name text not null,
+    migration_id text not null
+        constraint applied_object_migration_id_fkey
+        references maintenance.applied_script (migration_id) on delete cascade,
+    fingerprint text
+        constraint applied_object_fingerprint_check check (fingerprint ~ '^[0-9a-f]{64}$'),
+    server_major integer not null,
+    constraint applied_object_pkey primary key (kind, name)
+);
+
+revoke all on table maintenance.applied_object from public;
+
+create index applied_object_migration_id_idx on maintenance.applied_object (migration_id);
+comment on index maintenance.applied_object_migration_id_idx is 'Finds what a migration made.';
+
+comment on table maintenance.applied_object is
+    'What the applied migrations made: "runner status" tells what somebody has changed since.';
+comment on column maintenance.applied_object.kind is 'function, view, table and so on.';
+comment on column maintenance.applied_object.name is
+    'Qualified name: a routine with the types of its arguments, a trigger with its table.';
+comment on column maintenance.applied_object.migration_id is 'Migration that made it what it is.';
+comment on column maintenance.applied_object.fingerprint is
+    'SHA-256 of its definition; null where the application may change that.';
+comment on column maintenance.applied_object.server_major is
+    'Version of PostgreSQL that wrote the definition out.';

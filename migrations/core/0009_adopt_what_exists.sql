@@ -48,4 +48,5 @@ comment on column maintenance.owned_object.restoring is
 \ir ../../sql/core/functions/keep_function.sql
 \ir ../../sql/core/functions/withdraw_function.sql
 \ir ../../sql/core/functions/adopt_sweep.sql
+\ir ../../sql/core/functions/leave_object.sql
 \ir ../../sql/core/functions/give_back.sql

@@ -1,6 +1,7 @@
 -- Removes the notes of what applications' scripts found. They went with the applications.
 
 drop function maintenance.give_back(text, text, text);
+drop function maintenance.leave_object(text, text, text);
 drop function maintenance.adopt_sweep(text, text, text);
 drop function maintenance.withdraw_function(text, text);
 drop function maintenance.keep_function(text, text);

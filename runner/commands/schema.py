@@ -24,6 +24,8 @@ from runner.errors import Exit, RunnerError
 from runner.screen import BuildBar, Output, Screen, new_table
 
 if TYPE_CHECKING:
+    from runner.mark import Incomplete, Marked
+    from runner.repair import Repaired
     from runner.rollback import RollbackPlan
 
 Applications = Annotated[
@@ -45,6 +47,13 @@ def migrate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be applied; change nothing.")
     ] = False,
+    mark: Annotated[
+        bool, typer.Option("--mark", help="Apply nothing: book the scripts that psql has run.")
+    ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Apply nothing: put back what somebody changed of ours."),
+    ] = False,
     lock_wait: LockWait = None,
     database_url: DatabaseUrl = None,
     embedded: Embedded = False,
@@ -62,24 +71,33 @@ def migrate(
         from runner import api
         from runner.signals import stop_requests
 
+        if (mark and repair) or (to is not None and (mark or repair)) or (app and repair):
+            raise RunnerError(
+                "migrate can do one thing at a time",
+                hint="Say --mark, perhaps with --app, or --repair, or neither.",
+                code=Exit.USAGE,
+            )
         settings = settings_for(screen, database_url)
-        url = database(screen, settings, embedded=embedded, may_start=True)
+        url = database(screen, settings, embedded=embedded, may_start=not (mark or repair))
         with (
             stop_requests(screen.note) as stopped,
             BuildBar(screen.note, shown=not (screen.is_json or quiet)) as bar,
         ):
-            done = api.migrate(
-                url,
-                applications=app or (),
-                to=to,
-                dry_run=dry_run,
-                terms=api.Terms(
-                    lock_wait=settings.lock_wait if lock_wait is None else lock_wait,
-                    say=screen.say,
-                    stopped=stopped,
-                    watch_build=bar.show,
-                ),
+            terms = api.Terms(
+                lock_wait=settings.lock_wait if lock_wait is None else lock_wait,
+                say=screen.say,
+                stopped=stopped,
+                watch_build=bar.show,
             )
+            if mark:
+                _show_marked(
+                    screen, api.mark(url, applications=app or (), dry_run=dry_run, terms=terms)
+                )
+                return
+            if repair:
+                _show_repaired(screen, api.repair(url, dry_run=dry_run, terms=terms))
+                return
+            done = api.migrate(url, applications=app or (), to=to, dry_run=dry_run, terms=terms)
         if dry_run:
             for one in done.applied:
                 screen.say(f"would apply {one.id}")
@@ -94,6 +112,59 @@ def migrate(
         elif not dry_run:
             screen.say(f"{done.database} has {chains}")
         screen.document(done)
+
+
+def _show_repaired(screen: Screen, done: Repaired) -> None:
+    """Say what was put back, and end with a failure where something could not be."""
+    if done.dry_run:
+        for name in done.repaired:
+            screen.say(f"would repair {name}")
+        for name in done.indexes:
+            screen.say(f"would build index {name}")
+    if not (done.repaired or done.unrepaired or done.indexes):
+        screen.say(f"{done.database} has nothing to repair")
+    screen.document(done)
+    if not done.unrepaired:
+        return
+    for one in done.unrepaired:
+        if not screen.is_json:
+            screen.error(RunnerError(f"{one.what} was not repaired: {one.reason}", hint=one.hint))
+    raise typer.Exit(int(Exit.FAILED))
+
+
+def _show_marked(screen: Screen, done: Marked) -> None:
+    """Say what was booked, and end with a failure where a script is not complete."""
+    for migration_id in done.booked:
+        screen.say(f"{'would book' if done.dry_run else 'booked'} {migration_id}")
+    if not (done.booked or done.incomplete):
+        screen.say(f"{done.database} has nothing more to book")
+    if done.pending and not done.incomplete:
+        screen.say(f"not run yet: {', '.join(done.pending)}")
+    screen.document(done)
+    if not done.incomplete:
+        return
+    for one in done.incomplete:
+        if not screen.is_json:
+            screen.error(_incomplete(one))
+    raise typer.Exit(int(Exit.FAILED if done.booked else Exit.REFUSED))
+
+
+def _incomplete(one: Incomplete) -> RunnerError:
+    """Say what a script that was not booked lacks, and how to complete it."""
+    details = [
+        f"{what}: {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}."
+        for what, names in (("Missing", one.missing), ("Not as it makes them", one.different))
+        if names
+    ]
+    place = f", from line {one.line} on" if one.line else ""
+    return RunnerError(
+        f"{one.id} is not all there, so it was not booked, and nothing after it",
+        detail=" ".join(details),
+        hint=f"Run what is missing with psql: `runner show {one.id}` has it{place}. "
+        "Then mark again."
+        if one.missing
+        else f"Put them back as `runner show {one.id}` has them. Then mark again.",
+    )
 
 
 def rollback(
@@ -199,8 +270,12 @@ def status(
                 if name in answer.invalid_indexes
                 else f"index {name} is missing"
             )
-        for name in answer.missing_objects:
-            screen.say(f"{name} is gone: somebody dropped it")
+        for lost in answer.drift:
+            screen.say(
+                f"{lost} is gone: somebody dropped it"
+                if lost.state == "gone"
+                else f"{lost} is not what was migrated: somebody changed it"
+            )
         for one in answer.sweeps:
             if one.state != "on":
                 screen.say(f"the sweep of {one.policy} is {one.state}: {one.detail}")
@@ -212,6 +287,10 @@ def status(
             screen.say(f"{answer.database} has nothing of pg-maintenance: run `runner migrate`")
         elif answer.is_migrated:
             screen.say(f"{answer.database} has all migrations, and inserts that do not sweep")
+        elif answer.drift:
+            screen.say(
+                f"{answer.database} is not as it was migrated: run `runner migrate --repair`"
+            )
         else:
             screen.say(f"{answer.database} is not up to date: run `runner migrate`")
         screen.document(answer)

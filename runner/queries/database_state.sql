@@ -26,6 +26,14 @@ select
         ), 'usage'),
         true
     ) as owns_schema,
+    coalesce(
+        pg_has_role((
+            select namespace.nspowner
+            from pg_namespace as namespace
+            where namespace.nspname = 'public'
+        ), 'usage'),
+        true
+    ) as owns_public,
     array(
         select format('%I.%I', namespace.nspname, class.relname)
         from pg_class as class

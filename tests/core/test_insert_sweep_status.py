@@ -229,10 +229,6 @@ FINE = {
         "drop index token_expires_at;"
         " create index on token (expires_at) where expires_at is not null"
     ),
-    "an index that a chain has declared": (
-        "drop index token_expires_at;"
-        " select maintenance.require_index('core', 'token', 'later', 'expires_at, name', 'x')"
-    ),
     "a publication and a primary key": "create publication p for table token",
     "a publication and the whole row": (
         "alter table token replica identity full; create publication p for table token"
@@ -263,6 +259,26 @@ def test_what_harms_no_sweep_is_no_obstacle(tx: Connection, fine: str) -> None:
     put_quietly(tx, "old")
     put(tx, "new", expires=LIVE)
     assert names(tx) == ["new"]
+
+
+def test_a_sweep_waits_for_the_index_that_a_chain_has_declared(tx: Connection) -> None:
+    """Meanwhile, which on a large table is long, an insert would read all of it."""
+    a_policy(tx)
+    execute(
+        tx,
+        "drop index token_expires_at;"
+        " select maintenance.require_index('core', 'token', 'later', 'expires_at, name', 'x')",
+    )
+    attach(tx)
+    put_quietly(tx, "old")
+    put(tx, "new", expires=LIVE)
+    assert names(tx) == ["new", "old"]
+    put(tx, "dead on arrival")
+    assert names(tx) == ["new", "old"]
+    end_rests(tx)
+    execute(tx, "create index later on token (expires_at, name)")
+    put(tx, "newer", expires=LIVE)
+    assert names(tx) == ["new", "newer"]
 
 
 def test_an_index_that_a_chain_has_declared_about_something_else_does_not_count(

@@ -221,7 +221,7 @@ def test_an_operator_attests_backups_under_its_own_name(
 MONITORS = {
     "preview", "plan_policy", "describe_policy", "forecast", "is_alive", "pause_reason",
     "load_signals", "plan_undo", "file_columns", "leaves_of", "oldest_archived", "parts_of",
-    "policy_archives",
+    "policy_archives", "equivalent_indexes", "free_index_name", "index_definition",
     "find_sweep_faults", "find_sweep_risks",
     "access_rights", "assert_endpoint", "count_tokens", "executor_of", "identify", "is_intact",
     "removable", "diagnose", "diagnose_identity", "diagnose_indexes", "diagnose_policies",

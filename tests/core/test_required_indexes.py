@@ -519,8 +519,10 @@ def test_of_a_large_partitioned_table_the_partitions_come_first(
     listed = "select relation::text, is_concurrent from maintenance.missing_indexes"
     if is_large:
         assert rows(db, listed) == [("p1", True), ("p3", False)]
-        for statement in column(db, "select create_statement from maintenance.missing_indexes"):
-            execute(db, statement)
+        statements = "select create_statement, comment_statement from maintenance.missing_indexes"
+        for create, comment in rows(db, statements):
+            execute(db, create)
+            execute(db, comment)
     assert rows(db, listed) == [("p", False)]
     before = column(db, "select count(*) from pg_index where indrelid = 'public.p1'::regclass")
     build(db)
@@ -558,3 +560,18 @@ def test_an_index_of_a_partition_that_was_taken_over_is_there_again(db: Connecti
     assert len(indexes_of(db, "public.p1")) == 1
     execute(db, "select maintenance.release_index('public.p', 'made')")
     assert [indexes_of(db, f"public.{name}") for name in names] == before
+
+
+def test_a_unique_index_of_a_partition_would_not_be_taken_over(db: Connection) -> None:
+    execute(db, PARTITIONED)
+    fill(db, "public.p1", MEGABYTE + 1)
+    execute(db, "create unique index x on public.p3 (b)")
+    declare(db, "public.p", "made", "b")
+    listed = "select relation::text from maintenance.missing_indexes"
+    assert column(db, listed) == ["p1", "p3"]
+    build(db)
+    assert missing(db) == []
+    execute(db, "select maintenance.release_index('public.p', 'made')")
+    assert [name for name, _ in indexes_of(db, "public.p3")] == [
+        "CREATE UNIQUE INDEX x ON public.p3 USING btree (b)"
+    ]

@@ -145,6 +145,78 @@ def test_a_role_that_owns_the_database_and_is_a_member_of_the_owner_can_do_it(
     assert whole(original) == before
 
 
+@pytest.mark.parametrize("level", [12], indirect=True)
+def test_what_was_removed_comes_back_with_no_more_and_no_less_than_it_had(
+    original: str, caller: str, owner: str
+) -> None:
+    with psycopg.connect(original, autocommit=True) as connection:
+        execute(
+            connection,
+            "create extension hstore schema pg_catalog;"
+            f"revoke execute on function public.refresh_deck_progress(uuid, uuid) from {owner};"
+            f" grant execute on function public.refresh_deck_progress(uuid, uuid) to {caller}"
+            "     with grant option;"
+            " alter function public.refresh_deck_progress(uuid, uuid) depends on extension hstore;"
+            f" alter default privileges grant execute on functions to {owner}",
+        )
+        before = whole(original)
+        api.migrate(original, applications=["matcha"])
+        undo(original, everything=True)
+        dependency = (
+            "select deptype from pg_depend where deptype = 'x'"
+            " and objid = 'public.refresh_deck_progress(uuid, uuid)'::regprocedure"
+        )
+        assert column(connection, dependency) == ["x"]
+    assert whole(original) == before
+
+
+@pytest.mark.parametrize("level", [12], indirect=True)
+def test_a_function_that_the_application_has_made_anew_stays(original: str) -> None:
+    again = (
+        "create function public.refresh_deck_progress(p_user_id uuid, p_deck_id uuid)"
+        " returns void language sql as ''"
+    )
+    api.migrate(original, applications=["matcha"])
+    with psycopg.connect(original, autocommit=True) as connection:
+        execute(connection, again)
+        undo(original, everything=True)
+        body = "select prosrc from pg_proc where oid = %s::regprocedure"
+        assert scalar(connection, body, "public.refresh_deck_progress(uuid, uuid)") == ""
+
+
+@pytest.mark.parametrize("level", [6], indirect=True)
+def test_an_application_that_migrates_afterwards_is_adopted_anew(original: str) -> None:
+    """Its eighth to twelfth migrations, with ours in place; what it has changed is not undone."""
+    api.migrate(original, applications=["matcha"])
+    with psycopg.connect(original, autocommit=True) as connection:
+        settle(connection)
+        execute(
+            connection, "select maintenance.alter_policy('refresh_tokens', '{\"batch_size\": 7}')"
+        )
+        execute(connection, "set search_path = public")
+        execute(connection, (originals.SCRIPTS / "0012.sql").read_text())
+        execute(connection, "reset search_path")
+        changed = [str(one) for one in api.status(original).drift]
+        assert changed == ["function public.refresh_deck_progress(uuid,uuid)"]
+
+        said: list[str] = []
+        plan = api.plan_rollback(original, to="core/0009_adopt_what_exists")
+        api.rollback(original, plan, backup_folder=None, terms=api.Terms(say=said.append))
+        assert any("refresh_deck_progress(uuid,uuid) was changed after" in line for line in said)
+        body = "select prosrc from pg_proc where oid = %s::regprocedure"
+        of_theirs = scalar(connection, body, "public.refresh_deck_progress(uuid, uuid)")
+        assert "progress_percentage" in of_theirs
+
+        api.migrate(original, applications=["matcha"])
+        assert api.status(original).is_up_to_date
+        stale = "select refresh_stale_deck_progress(id) from users where username = 'ada'"
+        assert scalar(connection, stale) == FILLED.stale_decks
+        size = "select batch_size from maintenance.policy where name = 'refresh_tokens'"
+        assert scalar(connection, size) == 7
+        undo(original, everything=True)
+        assert scalar(connection, body, "public.refresh_deck_progress(uuid, uuid)") == of_theirs
+
+
 # What is documented works
 
 

@@ -12,6 +12,7 @@ from runner.connection import connect
 
 RECORDS = (
     "maintenance._yoyo_*",
+    "maintenance.applied_object",
     "maintenance.applied_script*",
     "maintenance.chain",
     "maintenance.endpoint",

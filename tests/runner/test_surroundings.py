@@ -235,9 +235,9 @@ def test_what_was_dropped_by_hand_is_reported_and_does_not_trap_the_user(empty: 
         connection.execute("drop function cleanup_all_expired_tokens()")
     done = run("status", url=empty)
     assert done.returncode == Exit.FINDINGS
-    gone = "function public.cleanup_all_expired_tokens is gone: somebody dropped it"
+    gone = "function public.cleanup_all_expired_tokens() is gone: somebody dropped it"
     assert gone in done.stdout
-    assert "run `runner migrate`" in done.stdout
+    assert "run `runner migrate --repair`" in done.stdout
     undone = run("rollback", "--all", "--yes", url=empty)
     assert undone.returncode == Exit.DONE, undone.stderr
 

@@ -55,6 +55,16 @@ begin
                 'comment on function %s is %L', signature, obj_description(v_found.oid, 'pg_proc')
             )
         ]
+        || array(  -- of which CREATE OR REPLACE knows nothing afterwards
+            select format('alter function %s depends on extension %I', signature, extension.extname)
+            from pg_catalog.pg_depend as dependency
+            join pg_catalog.pg_extension as extension on extension.oid = dependency.refobjid
+            where dependency.classid = 'pg_catalog.pg_proc'::regclass
+              and dependency.objid = v_found.oid
+              and dependency.refclassid = 'pg_catalog.pg_extension'::regclass
+              and dependency.deptype = 'x'
+            order by extension.extname
+        )
     );
 end;
 $function$;

@@ -2,6 +2,7 @@
 --
 -- A script calls this and then says create table if not exists. What does not fit is refused, and
 -- so is a database that has the table in another schema: an empty one beside it would help nobody.
+-- While scripts are tried beside what is there (maintenance.clean_room), that is not looked for.
 
 create or replace function maintenance.adopt_table(chain text, relation text, needs text[])
 returns void
@@ -27,6 +28,7 @@ begin
               and class.relkind in ('r', 'p')
               and class.relpersistence <> 't'
               and namespace.nspname not in ('pg_catalog', 'information_schema')
+              and current_setting('maintenance.clean_room', true) is distinct from 'on'
             order by class.oid::regclass::text
         loop
             begin

@@ -72,9 +72,7 @@ begin
             'the table belongs to %I, and its sweep to %I',
             pg_get_userbyid(v_table.relowner), pg_get_userbyid(v_routine.proowner)
         );
-    end if;
-
-    if not has_schema_privilege(v_table.relowner, 'maintenance', 'usage')
+    elsif not has_schema_privilege(v_table.relowner, 'maintenance', 'usage')
        or not has_function_privilege(
            v_table.relowner, 'maintenance.open_sweep(text, oid, oid, name, boolean)', 'execute'
        )

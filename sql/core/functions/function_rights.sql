@@ -32,16 +32,6 @@ as $function$
             from aclexplode(coalesce(routine.proacl, acldefault('f', routine.proowner))) as granted
             order by granted.grantee
         )
-        || array(
-            select format('alter function %s depends on extension %I', function, extension.extname)
-            from pg_catalog.pg_depend as dependency
-            join pg_catalog.pg_extension as extension on extension.oid = dependency.refobjid
-            where dependency.classid = 'pg_catalog.pg_proc'::regclass
-              and dependency.objid = routine.oid
-              and dependency.refclassid = 'pg_catalog.pg_extension'::regclass
-              and dependency.deptype = 'x'
-            order by extension.extname
-        )
     from pg_catalog.pg_proc as routine
     cross join pg_get_userbyid(routine.proowner) as owner (name)
     cross join text(routine.pronamespace::regnamespace) as schema (name)

@@ -61,7 +61,17 @@ begin
     foreach v_statement in array
         coalesce(v_owned.restoring[case v_owned.origin when 'removed' then 2 else 1 end:], '{}')
     loop
-        execute v_statement;
+        begin
+            execute v_statement;
+        exception
+            when undefined_object then
+                if v_owned.origin <> 'removed' then
+                    raise;
+                end if;
+
+                -- It has had these rights; a role of them did not come along with a dump.
+                raise warning using message = format('%s: %s', sqlerrm, v_statement);
+        end;
     end loop;
 end;
 $function$;

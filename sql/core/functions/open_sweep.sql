@@ -153,6 +153,31 @@ begin
         return 0;
     end if;
 
+    -- A chain's indexes are built after its scripts, which on a large table takes long. Until then
+    -- the insert that sweeps would read all of it.
+    perform
+    from maintenance.insert_sweep as sweep
+    cross join unnest(sweep.keys) as key (name)
+    join maintenance.required_index as declared
+        on declared.relation = sweep.relation
+        and split_part(declared.keys, ',', 1) = quote_ident(key.name)
+    where sweep.policy = open_sweep.policy
+      and not exists (
+          select
+          from pg_catalog.pg_index as index
+          join pg_catalog.pg_attribute as attribute
+              on attribute.attrelid = index.indrelid
+              and attribute.attnum = index.indkey[0]
+          where index.indrelid = sweep.relation
+            and index.indisvalid
+            and attribute.attname = key.name
+      );
+
+    if found then
+        perform set_config(v_memory, (v_now + 1000)::text, false);
+        return 0;
+    end if;
+
     -- The first half of the key is 'main' in ASCII, which keeps clear of the application's locks.
     if not pg_try_advisory_xact_lock(1835100526, open_sweep.relation::integer) then
         return 0;

@@ -1,6 +1,5 @@
 -- Takes from PUBLIC what a restore without privileges gave it: PostgreSQL lets everybody execute a
--- function that nobody has said anything of. What acts as an owner is dropped, since the right to
--- call it is lost as well; renew_executors makes it anew.
+-- function that nobody has said anything of, and one of these acts as the owner of a table.
 
 create or replace function maintenance.revoke_from_public()
 returns void
@@ -8,10 +7,10 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_open record;
+    v_open regprocedure;
 begin
     for v_open in
-        select routine.oid::regprocedure as routine, routine.proname ^@ 'act_as_' as acts
+        select routine.oid::regprocedure
         from pg_catalog.pg_proc as routine
         where routine.pronamespace = 'maintenance'::regnamespace
           and exists (
@@ -22,13 +21,7 @@ begin
               where granted.grantee = 0
           )
     loop
-        execute format(
-            case
-                when v_open.acts then 'drop function %s'
-                else 'revoke all on routine %s from public'
-            end,
-            v_open.routine
-        );
+        execute format('revoke all on routine %s from public', v_open);
     end loop;
 end;
 $function$;

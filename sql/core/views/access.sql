@@ -56,8 +56,8 @@ from (
     select
         namespace.nspowner,
         pg_get_userbyid(namespace.nspowner),
-        'owner',
-        '{}'
+        'owner' as access,
+        '{}' as names
     from pg_catalog.pg_namespace as namespace
     where namespace.nspname = 'maintenance'
 ) as held

@@ -30,9 +30,9 @@ from (
       )
     union all
     select
-        'prepared transaction',
+        'prepared transaction' as kind,
         prepared.gid,
-        null,
+        null as pid,
         prepared.owner,
         age(prepared.transaction),
         prepared.prepared
@@ -40,10 +40,10 @@ from (
     where prepared.database = current_database()
     union all
     select
-        'replication slot',
+        'replication slot' as kind,
         slot.slot_name,
         slot.active_pid,
-        null,
+        null as role,
         greatest(age(slot.xmin), age(slot.catalog_xmin)),
         (to_jsonb(slot) ->> 'inactive_since')::timestamptz  -- since PostgreSQL 17
     from pg_catalog.pg_replication_slots as slot
