@@ -37,29 +37,28 @@ as $function$
         coalesce(
             (select sum(frequency) from unnest(known.most_common_freqs) as frequency), 0
         )::double precision as common_share,
-        case
-            when attribute.attlen > 0 and not form.is_name then attribute.attlen
-            when lengths.variance = 0 then round(lengths.mean)
-            when form.is_name then lengths.mean
-            when lengths.mean is null and known.avg_width < 24 then known.avg_width
-            -- the average is cut off to whole bytes
-            else least(
-                greatest(coalesce(lengths.mean, known.avg_width + 0.5), known.avg_width),
-                known.avg_width + 0.99
-            )
+        case shape.kind
+            when 'fixed' then
+                case when attribute.attlen > 0 then attribute.attlen else known.avg_width end
+            when 'alike' then round(lengths.mean)
+            when 'varied' then
+                case
+                    when form.is_name then lengths.mean
+                    -- the average of pg_stats is cut off to whole bytes
+                    else least(greatest(lengths.mean, known.avg_width), known.avg_width + 0.99)
+                end
+            else known.avg_width + 0.5
         end as width,
-        case
-            when attribute.attlen > 0 and not form.is_name then 0
-            else coalesce(
-                lengths.variance,
-                case when known.avg_width < 24 then 0 else power(known.avg_width / 4.0, 2) end
-            )
+        case shape.kind
+            when 'varied' then lengths.variance
+            when 'unknown' then
+                coalesce(nullif(lengths.variance, 0), power(known.avg_width / 4.0, 2))
+            else 0
         end as variance,
-        case
-            when lengths.variance > 0 then lengths.residues
-            when attribute.attlen > 0 or lengths.variance = 0 or known.avg_width < 24 then
-                '{0, 0, 0, 0, 0, 0, 0, 0}'
-            else '{0.125, 0.125, 0.125, 0.125, 0.125, 0.125, 0.125, 0.125}'
+        case shape.kind
+            when 'varied' then lengths.residues
+            when 'unknown' then '{0.125, 0.125, 0.125, 0.125, 0.125, 0.125, 0.125, 0.125}'
+            else '{0, 0, 0, 0, 0, 0, 0, 0}'
         end::double precision[] as residues
     from pg_catalog.pg_stats as known
     join pg_catalog.pg_namespace as namespace on namespace.nspname = known.schemaname
@@ -158,7 +157,21 @@ as $function$
             ) as digits
         ) as measured
     ) as lengths
-        on (form.is_text or form.is_numeric or form.is_bytea or form.is_name)
+        on form.is_text or form.is_numeric or form.is_bytea or form.is_name
+    cross join lateral (
+        select case
+            when attribute.attlen > 0 and not form.is_name then 'fixed'
+            when lengths.mean is null and known.avg_width < 24 then 'fixed'
+            when lengths.variance = 0 and (form.is_name or round(lengths.mean) = known.avg_width)
+                then 'alike'
+            when lengths.variance > 0 and (
+                form.is_name
+                or abs(lengths.mean - known.avg_width - 0.5) <= 1 + 0.1 * known.avg_width
+            )
+                then 'varied'
+            else 'unknown'
+        end as kind
+    ) as shape
     where not known.inherited
       and known.schemaname not in ('pg_catalog', 'information_schema')
       and attribute.attnum > 0
