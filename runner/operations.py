@@ -33,6 +33,7 @@ REPORTS = {
         "tables": "largest_tables",
         "indexes": "largest_indexes",
     },
+    "bloat": {"tables": "bloated_tables", "indexes": "bloated_indexes"},
 }
 """The views of each report, by what their rows are about."""
 UNSETTLED = ("error", "incomplete", "stopped", "budget")

@@ -227,6 +227,8 @@ MONITORS = {
     "access_rights", "assert_endpoint", "count_tokens", "executor_of", "identify", "is_intact",
     "removable", "diagnose", "diagnose_identity", "diagnose_indexes", "diagnose_policies",
     "diagnose_policy", "diagnose_rights", "diagnose_runs", "diagnose_server", "diagnose_sweeps",
+    "aligned_width", "column_widths", "items_per_page", "maintenance_estimate", "posting_lists",
+    "running_queries",
 }  # fmt: skip
 OPERATORS = MONITORS | {
     "run_policy", "run_operations", "drive_step", "drive_batches", "next_transaction",
@@ -236,7 +238,7 @@ OPERATORS = MONITORS | {
     "assert_outside_transaction", "attest_backup", "assert_undoable", "open_undo",
     "undo_batch", "undo_run", "begin_archive_export", "plan_archive_export",
     "record_archive_file", "return_archived", "stage_archive_file", "take_archived",
-    "unrecorded_files", "report_run",
+    "unrecorded_files", "report_run", "note_sizes",
 }  # fmt: skip
 
 
