@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg import errors
 
 from tests.conftest import scalar
 from tests.core.runs import a_table, alter, put, register
@@ -98,6 +99,17 @@ def test_the_title_of_a_policy_is_what_reports_call_it(db: Connection) -> None:
     assert (document["details"]["Others"]["deleted"], document["details"]["Others"]["days"]) == (
         0, 1.5,
     )  # fmt: skip
+
+
+def test_no_other_policy_of_an_operation_has_the_same_title(db: Connection) -> None:
+    """One of them would be missing in the document."""
+    a_policy(db, "gone", title="Tokens")
+    a_policy(db, "other", title="Tokens", operation="others")
+    with pytest.raises(errors.CheckViolation, match="title must not be that of another policy"):
+        alter(db, "other", operation="cleanup")
+    a_policy(db, "third")
+    with pytest.raises(errors.CheckViolation, match="policy third: title must not be that of"):
+        alter(db, "third", title="Tokens")
 
 
 def test_what_is_not_of_that_form_is_found(url: str) -> None:
