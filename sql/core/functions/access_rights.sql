@@ -55,7 +55,8 @@ as $function$
                     'plan_archive_export', 'policies_of', 'purge_batch', 'record_archive_file',
                     'report_run', 'resume_runs', 'return_archived', 'run_batch',
                     'run_operations', 'run_policy', 'split_step', 'stage_archive_file',
-                    'stop_run', 'take_archived', 'undo_batch', 'undo_run', 'unrecorded_files', 'vacuum_command'
+                    'stop_run', 'take_archived', 'undo_batch', 'undo_run', 'unrecorded_files',
+                    'vacuum_command'
                 ]
             )
     ) as granted (access, names)
