@@ -106,6 +106,7 @@ create table maintenance.policy (
     version bigint not null,
     changed_at timestamptz not null,
     changed_by name not null,
+    constraint policy_title_key unique (operation, title),
     constraint policy_reason_check
     check ((selector is not null) <> (jsonb_array_length(branches) > 0))
 );
@@ -164,6 +165,8 @@ comment on column maintenance.policy.changed_by is 'Who changed it.';
 comment on constraint policy_name_check on maintenance.policy is
     'name must be lower-case letters, digits and underscores, and at most 50 of them';
 comment on constraint policy_title_check on maintenance.policy is 'title must say something';
+comment on constraint policy_title_key on maintenance.policy is
+    'title must not be that of another policy of the operation';
 comment on constraint policy_operation_check on maintenance.policy is
     'operation must be lower-case letters, digits and underscores, and at most 50 of them';
 comment on constraint policy_action_check on maintenance.policy is

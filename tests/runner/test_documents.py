@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg import errors
 
 from tests.conftest import scalar
 from tests.core.runs import a_table, alter, put, register
@@ -46,15 +47,14 @@ def url(db: Connection) -> str:
     return db.info.dsn
 
 
-@pytest.mark.parametrize("more", [[], ["--dry-run"]])
 @pytest.mark.parametrize(
     "asked",
     [["--all"], ["cleanup"], ["gone", "tokens"], ["guarded"], ["changed"], ["off"], ["none"]],
     ids=" ".join,
 )
-def test_every_document_is_of_that_form(url: str, asked: list[str], more: list[str]) -> None:
-    answer = ask("run", *asked, *more, "--json", url=url)
-    assert faults(answer.document) == []
+def test_every_document_is_of_that_form(url: str, asked: list[str]) -> None:
+    for more in ([], ["--dry-run"], []):
+        assert faults(ask("run", *asked, *more, "--json", url=url).document) == []
 
 
 def test_so_is_that_of_a_run_whose_lease_is_held(
@@ -101,9 +101,21 @@ def test_the_title_of_a_policy_is_what_reports_call_it(db: Connection) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("place", "value"),
-    [
+def test_no_other_policy_of_an_operation_has_the_same_title(db: Connection) -> None:
+    """One of them would be missing in the document."""
+    a_policy(db, "gone", title="Tokens")
+    a_policy(db, "other", title="Tokens", operation="others")
+    with pytest.raises(errors.CheckViolation, match="title must not be that of another policy"):
+        alter(db, "other", operation="cleanup")
+    a_policy(db, "third")
+    with pytest.raises(errors.CheckViolation, match="policy third: title must not be that of"):
+        alter(db, "third", title="Tokens")
+
+
+def test_what_is_not_of_that_form_is_found(url: str) -> None:
+    document = ask("run", "gone", "--json", url=url).document
+    assert faults(document) == []
+    for place, value in (
         (("gone", "status"), "done"),
         (("gone", "status"), "simulated"),
         (("gone", "rows_processed"), -1),
@@ -115,14 +127,10 @@ def test_the_title_of_a_policy_is_what_reports_call_it(db: Connection) -> None:
         (("metadata", "dry_run"), True),
         (("metadata", "more"), 1),
         (("Gone",), {}),
-    ],
-)
-def test_what_is_not_of_that_form_is_found(url: str, place: tuple[str, ...], value: Any) -> None:
-    document = ask("run", "gone", "--json", url=url).document
-    assert faults(document) == []
-    spoilt = deepcopy(document)
-    inner = spoilt
-    for key in place[:-1]:
-        inner = inner[key]
-    inner[place[-1]] = value
-    assert faults(spoilt)
+    ):
+        spoilt = deepcopy(document)
+        inner = spoilt
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = value
+        assert faults(spoilt), place

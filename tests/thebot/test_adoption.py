@@ -82,6 +82,7 @@ def test_psql_does_and_undoes_the_same(original: str) -> None:
     assert whole(original) == before
 
 
+@pytest.mark.slow
 def test_where_there_are_no_tables_they_are_made_step_by_step_and_back(empty: str) -> None:
     api.migrate(empty, to=CORE[-1].id)
     states = [everything(empty)]

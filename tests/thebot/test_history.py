@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from runner import api
 from runner.errors import Exit
@@ -220,13 +221,35 @@ def test_a_run_that_was_killed_is_told_by_the_next(
     session = another()
     number = scalar(session, "select maintenance.open_run('a driver')")
     execute(session, "select maintenance.open_step(%s, 'audit_logs')", number)
-    idle = scalar(another(), "select maintenance.open_run('another driver')")
+    undoing = another()
+    put(db, "core_failed_task", "366 days")
+    archived = api.run(url, ["failed_tasks"]).run
+    idle = scalar(undoing, "select maintenance.open_run('undo_run')")
+    step = scalar(db, "select id from maintenance.run_step where run = %s", archived)
+    execute(undoing, "select maintenance.open_undo(%s, %s)", idle, step)
+    execute(db, "delete from core_task_execution_log")
     session.close()
+    undoing.close()
     api.run(url, ["sessions"])
     assert history(db, "status, error_message, (result #>> '{metadata,run}')::bigint") == [
         ("failed", "audit_logs: interrupted: its session ended without a word", number),
         ("success", "", idle + 1),
     ]
+
+
+def test_a_run_that_could_not_go_on_is_told_with_the_reason(
+    db: Connection, url: str, role: Callable[[str], str]
+) -> None:
+    operator = role("operator")
+    execute(db, f"select maintenance.grant_operator('{operator}')")
+    execute(db, f"revoke execute on function maintenance.close_step from {operator}")
+    put(db, "core_audit_log", "91 days", 3)
+    with pytest.raises(api.RunnerError, match="permission denied for function close_step"):
+        api.run(make_conninfo(url, user=operator), ["logs"])
+    [(status, message, result)] = history(db, "status, error_message, result")
+    assert (status, message) == ("failed", "permission denied for function close_step")
+    assert result["logs"]["details"]["Audit Logs"]["deleted"] == 3
+    execute(db, f"select maintenance.revoke_access('{operator}')")
 
 
 def test_a_run_is_told_once_and_only_when_it_is_over(
@@ -245,11 +268,8 @@ def test_a_run_is_told_once_and_only_when_it_is_over(
 
 def test_undoing_is_no_run_of_operations(db: Connection, url: str) -> None:
     put(db, "core_failed_task", "366 days")
-    for undo in (
-        lambda number: api.undo(url, number),
-        lambda number: execute(db, "call maintenance.undo_run(%s)", number),
-    ):
-        undo(api.run(url, ["cleanup"]).run)
+    api.undo(url, api.run(url, ["cleanup"]).run)
+    execute(db, "call maintenance.undo_run(%s)", api.run(url, ["cleanup"]).run)
     assert len(history(db, LINE)) == 2
 
 

@@ -76,7 +76,7 @@ as $function$
             ) as cleaned,
             coalesce(
                 jsonb_agg(
-                    format('%s: %s: %s', step.policy, step.ended_with, step.message)
+                    concat_ws(': ', step.policy, step.ended_with, step.message)
                     order by step.id
                 )
                     filter (where step.status = 'error'),

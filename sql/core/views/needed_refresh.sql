@@ -16,7 +16,8 @@ order by refreshing.place;
 
 revoke all on table maintenance.needed_refresh from public;
 
-comment on view maintenance.needed_refresh is 'REFRESH statements of all materialized views, in their order.';
+comment on view maintenance.needed_refresh is
+    'REFRESH statements of all materialized views, in their order.';
 comment on column maintenance.needed_refresh.object is 'What the statement is about.';
 comment on column maintenance.needed_refresh.statement is 'What to execute.';
 comment on column maintenance.needed_refresh.reason is 'Why.';

@@ -13,7 +13,8 @@ order by needs.gives_back_bytes desc nulls last;
 
 revoke all on table maintenance.needed_reindex from public;
 
-comment on view maintenance.needed_reindex is 'Statements that rebuild or drop indexes which need it.';
+comment on view maintenance.needed_reindex is
+    'Statements that rebuild or drop indexes which need it.';
 comment on column maintenance.needed_reindex.object is 'What the statement is about.';
 comment on column maintenance.needed_reindex.statement is 'What to execute.';
 comment on column maintenance.needed_reindex.reason is 'Why.';

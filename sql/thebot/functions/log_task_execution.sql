@@ -19,8 +19,8 @@ begin
     where logged.id = log_task_execution.run;
 
     select coalesce(
-        string_agg(said.message, E'\n' order by operation.key, said.place),
-        document #>> '{metadata,error}'
+        document #>> '{metadata,error}',  -- names all that failed, where it is given
+        string_agg(said.message, E'\n' order by operation.key, said.place)
     )
     into v_problems
     from jsonb_each(document - 'metadata') as operation
