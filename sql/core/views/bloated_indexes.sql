@@ -7,7 +7,7 @@ select
     bloat.schema_name as schema,
     bloat.table_name as "table",
     bloat.index_name as index,
-    round(bloat.wasted_percent::numeric, 1) as waste_percent,
+    round(bloat.wasted_percent::numeric, 1)::double precision as waste_percent,
     pg_size_pretty(bloat.wasted_bytes) as waste_size,
     bloat.wasted_bytes as waste_bytes
 from maintenance.index_bloat as bloat

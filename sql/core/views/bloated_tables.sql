@@ -6,7 +6,7 @@ as
 select
     bloat.schema_name as schema,
     bloat.table_name as "table",
-    round(bloat.wasted_percent::numeric, 1) as waste_percent,
+    round(bloat.wasted_percent::numeric, 1)::double precision as waste_percent,
     pg_size_pretty(bloat.wasted_bytes) as waste_size,
     bloat.wasted_bytes as waste_bytes
 from maintenance.table_bloat as bloat
