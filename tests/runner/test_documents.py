@@ -37,7 +37,7 @@ def url(db: Connection) -> str:
     a_policy(db, "gone", title="Tokens", retention="1 hour")
     a_policy(db, "none", dead=0)
     a_policy(db, "off", is_enabled=False)
-    a_policy(db, "broken", operation="tokens")
+    a_policy(db, "broken", operation="tokens", title="Broken")
     a_trap(db, "broken")
     a_policy(db, "guarded", guard_rows=5, operation="sessions")
     a_table(db, "changed")
