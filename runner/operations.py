@@ -180,7 +180,9 @@ class Operator:
         results: list[TaskResult] = []
         ended: str | None = None
         for number, task in enumerate(tasks):
-            self._watch(Progress(operation.name, number, len(tasks), None))
+            self._watch(
+                Progress(operation.name, number, len(tasks), None, "statements", task.statement)
+            )
             if ended := self._ended():
                 break
             results.append(self._execute(operation, task))
@@ -224,7 +226,6 @@ class Operator:
         ).fetchone()
         assert row is not None
         number = row[0]
-        self._terms.say(f"{task.statement}: {task.reason}")
         with warnings(self._connection) as heard:
             outcome = self._try(task, monotonic() + self._terms.lock_wait)
         error = outcome.error

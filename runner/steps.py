@@ -138,6 +138,10 @@ class Progress:
     """An estimate; None where there is none."""
     waiting: str | None
     """What the run waits for, if it does."""
+    unit: str = "rows"
+    """Of what ``removed`` and ``expected`` are numbers."""
+    at: str | None = None
+    """What it is at, where that is worth saying."""
 
 
 @dataclass(frozen=True)
