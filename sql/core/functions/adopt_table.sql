@@ -12,7 +12,7 @@ as $function$
 declare
     v_found pg_catalog.pg_class;
     v_elsewhere regclass;
-    v_name name := (parse_ident(adopt_table.relation))[2];
+    v_name text := (parse_ident(adopt_table.relation))[2];
 begin
     select class.*
     into v_found
