@@ -274,7 +274,7 @@ def test_every_operation_ends_without_an_error(db: Connection, url: str) -> None
     overdue(db)
     for _ in range(2):
         answer = ask("run", "--all", url=url)
-        assert (answer.code, answer.err) == (Exit.DONE, "")
+        assert (answer.code, answer.errors) == (Exit.DONE, [])
 
 
 def test_every_operation_answers_in_every_form(db: Connection, url: str) -> None:
