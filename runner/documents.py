@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runner.operations import OperationResult
     from runner.runs import Plan, Planned, Ran
     from runner.steps import StepResult
 
@@ -60,6 +61,7 @@ def completed(ran: Ran) -> dict[str, Any]:
                 if step.status == "error"
             ],
         }
+    document |= {one.operation: _operation(one) for one in ran.operations}
     document["metadata"] = _metadata(ran, dry_run=False) | {"run": ran.run, "unknown": ran.unknown}
     if ran.unreported is not None:
         document["metadata"]["unreported"] = ran.unreported
@@ -97,6 +99,7 @@ def simulated(planned: Planned) -> dict[str, Any]:
         }
         if operation == "sessions":
             document[name]["expired_sessions"] = eligible
+    document |= {one.operation: _operation(one) for one in planned.operations}
     document["metadata"] = _metadata(planned, dry_run=True)
     return document
 
@@ -109,6 +112,36 @@ def _planned(plan: Plan) -> dict[str, Any]:
 def _whole(number: float | None) -> float | None:
     """Return a whole number as people write it."""
     return int(number) if number is not None and number.is_integer() else number
+
+
+def _operation(done: OperationResult) -> dict[str, Any]:
+    """Return what an operation without policies did, or would do, with its own figures."""
+    document: dict[str, Any] = {
+        "status": done.status,
+        "operation": done.operation,
+        "message": done.message,
+        "exit_reason": None if done.status == "simulated" else done.exit_reason,
+        "rows_processed": sum(task.rows or 0 for task in done.tasks),
+        "rows_deleted": 0,
+        "details": {
+            "statements": [asdict(task) for task in (*done.tasks, *done.planned)],
+        },
+        "errors": done.errors,
+    }
+    match done.operation:
+        case "views":
+            document["refreshed_views"] = [
+                task.object for task in done.tasks if task.exit_reason == "exhausted"
+            ]
+        case "stats":
+            document["details"] = done.report
+            document["top_tables"] = done.report.get("tables", [])
+        case "bloat":
+            document["details"] = done.report
+            document["bloated_tables"] = done.report.get("tables", [])
+        case _:
+            pass
+    return document
 
 
 def _metadata(answer: Ran | Planned, *, dry_run: bool) -> dict[str, Any]:

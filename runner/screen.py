@@ -157,9 +157,9 @@ class Bar:
             # More rows than were estimated: how many are left to go is not known any more.
             total=expected if expected and expected >= progress.removed else None,
             rows=f"{progress.removed:,}"
-            + (f" of about {expected:,} rows" if expected else " rows")
+            + (f" of about {expected:,} {progress.unit}" if expected else f" {progress.unit}")
             + (f", {speed:,.0f}/s" if speed else ""),
-            waiting=f"waits: {progress.waiting}" if progress.waiting else "",
+            waiting=f"waits: {progress.waiting}" if progress.waiting else progress.at or "",
         )
 
 

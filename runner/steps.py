@@ -138,6 +138,10 @@ class Progress:
     """An estimate; None where there is none."""
     waiting: str | None
     """What the run waits for, if it does."""
+    unit: str = "rows"
+    """Of what ``removed`` and ``expected`` are numbers."""
+    at: str | None = None
+    """What it is at, where that is worth saying."""
 
 
 @dataclass(frozen=True)
@@ -615,12 +619,12 @@ class Step:
         assert row is not None
         self._terms.say(row[0])
         began = monotonic()
-        with _warnings(connection) as warnings:
+        with warnings(connection) as heard:
             try:
                 connection.execute(literal(row[0]))
             except psycopg.Error as error:
-                warnings.append(sentence(error))
-        return Vacuumed(row[0], monotonic() - began, "; ".join(warnings) or None)
+                heard.append(sentence(error))
+        return Vacuumed(row[0], monotonic() - began, "; ".join(heard) or None)
 
     def _result(self, step: int, seconds: float, vacuum: Vacuumed | None = None) -> StepResult:
         row = (
@@ -667,7 +671,7 @@ class Step:
 
 
 @contextmanager
-def _warnings(connection: Connection) -> Generator[list[str]]:
+def warnings(connection: Connection) -> Generator[list[str]]:
     """Collect what the server warns of: VACUUM of another's table is no error to it."""
     heard: list[str] = []
 

@@ -25,6 +25,16 @@ begin
       and step.ended_at is null
       and not maintenance.is_alive(run.owner_pid, run.owner_start, step.heartbeat_at);
 
+    update maintenance.run_task as task
+    set
+        ended_at = clock_timestamp(),
+        exit_reason = 'interrupted',
+        message = 'its session ended without a word'
+    from maintenance.run as run
+    where run.id = task.run
+      and task.ended_at is null
+      and not maintenance.is_alive(run.owner_pid, run.owner_start, task.started_at);
+
     with closed as (
         update maintenance.run as run
         set ended_at = clock_timestamp()
@@ -35,6 +45,12 @@ begin
               from maintenance.run_step as step
               where step.run = run.id
                 and step.ended_at is null
+          )
+          and not exists (
+              select
+              from maintenance.run_task as task
+              where task.run = run.id
+                and task.ended_at is null
           )
         returning run.id
     )
