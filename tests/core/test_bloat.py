@@ -242,10 +242,18 @@ def test_it_agrees_with_what_pgstattuple_reads(db: Connection) -> None:
 
 
 def test_keys_of_two_columns_are_known_once_somebody_counts_them(db: Connection) -> None:
-    build(db)
-    execute(db, "create statistics zoo.counted (ndistinct) on third, thousand from zoo.indexed")
+    execute(
+        db,
+        "create schema zoo; create table zoo.pairs (third integer, thousand integer);"
+        " insert into zoo.pairs select n % 3001, n % 1000 from generate_series(1, 20000) as n;"
+        " create index pairs on zoo.pairs (third, thousand)",
+    )
     settle(db)
-    assert estimates(db, "index")["three thousand twice"][1] is not None
+    told = "unknown, needs CREATE STATISTICS (ndistinct) on the keys of zoo.pairs"
+    assert estimates(db, "index")["pairs"][1:] == (None, told)
+    execute(db, "create statistics zoo.counted (ndistinct) on third, thousand from zoo.pairs")
+    settle(db)
+    assert estimates(db, "index")["pairs"][1] == pytest.approx(0, abs=POINTS)
 
 
 @pytest.fixture
