@@ -41,8 +41,8 @@ from (
         order by sizes.estimated_rows desc
         limit 1
     ) as largest
-    -- Before PostgreSQL 17 it is six bytes for each dead row, and autovacuum lets a fifth of the rows
-    -- come up; since then far less.
+    -- Before PostgreSQL 17 it is six bytes for each dead row, and autovacuum lets a fifth of the
+    -- rows come up; since then far less.
     where current_setting('server_version_num')::integer < 170000
       and largest.estimated_rows * 0.2 * 6
           > pg_size_bytes(current_setting('maintenance_work_mem'))
