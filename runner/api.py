@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from runner.leases import Lease, break_lease, leases
     from runner.locks import MIGRATION_LOCK, BuildProgress, Stopped, Terms
     from runner.mark import Incomplete, Marked, mark
-    from runner.migrate import Done, Migrated, migrate
+    from runner.migrate import Done, Found, Migrated, migrate
     from runner.pace import Pace
     from runner.policies import (
         ArchiveChange,
@@ -89,6 +89,7 @@ __all__ = [
     "Exported",
     "ExportedFile",
     "Finding",
+    "Found",
     "Grants",
     "Identity",
     "Imported",
@@ -207,7 +208,7 @@ MODULES = {
     "leases": ["Lease", "break_lease", "leases"],
     "locks": ["MIGRATION_LOCK", "BuildProgress", "Stopped", "Terms"],
     "mark": ["Incomplete", "Marked", "mark"],
-    "migrate": ["Done", "Migrated", "migrate"],
+    "migrate": ["Done", "Found", "Migrated", "migrate"],
     "pace": ["Pace"],
     "policies": [
         "ArchiveChange",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.rows import class_row
 
 from runner.connection import SESSION, connect, literal, refuse_pooler, refuse_pooler_url
 from runner.database import State, changed, read_state, refuse_newer
@@ -41,6 +42,16 @@ class Done:
 
 
 @dataclass(frozen=True)
+class Found:
+    """An object of the application's that a script met."""
+
+    kind: str
+    name: str
+    origin: str
+    """adopted: it is used as it is; replaced or removed: until a rollback."""
+
+
+@dataclass(frozen=True)
 class Migrated:
     """What ``migrate`` did, or in a dry run would do."""
 
@@ -49,6 +60,8 @@ class Migrated:
     applied: list[Done]
     indexes: list[str]
     """Names of the indexes that were built, or in a dry run of those that are missing."""
+    found: list[Found]
+    """What applications had already, of what the applied scripts are about."""
     dry_run: bool
 
 
@@ -79,18 +92,20 @@ def migrate(
             chosen = _choose(state, applications, to)
             pending = _pending(state, chosen, to)
             _preflight(state, pending)
+        found: list[Found] = []
         if _may_clash(state, pending):
             with (
                 connect(url, program="runner migrate") as connection,
                 migration_lock(connection, terms),
             ):
                 connection.execute(literal(SESSION))
-                _rehearse(connection, url, pending, terms)
+                found = _rehearse(connection, url, pending, terms)
         return Migrated(
             state.facts.database,
             chosen,
             [Done(one.id, 0.0) for one in pending],
             [index.name for index in state.missing_indexes],
+            found,
             dry_run=True,
         )
     with connect(url, program="runner migrate") as connection:
@@ -101,15 +116,14 @@ def migrate(
             chosen = _choose(state, applications, to)
             pending = _pending(state, chosen, to)
             _preflight(state, pending)
-            if _may_clash(state, pending):
-                _rehearse(connection, url, pending, terms)
+            found = _rehearse(connection, url, pending, terms) if _may_clash(state, pending) else []
             if not applications and not state.is_installed:
                 terms.say(f"empty database: installing {' and '.join(chosen)}")
             applied = _apply_all(connection, url, state, pending, chosen, terms)
             indexes = build_indexes(connection, url, chosen, terms)
             if state.facts.owns_schema and not state.facts.is_standby:
                 remember_first(connection)
-    return Migrated(state.facts.database, chosen, applied, indexes, dry_run=False)
+    return Migrated(state.facts.database, chosen, applied, indexes, found, dry_run=False)
 
 
 def _choose(state: State, applications: Sequence[str], to: str | None) -> list[str]:
@@ -223,21 +237,41 @@ def _may_clash(state: State, pending: list[Script]) -> bool:
     return state.facts.has_own_objects and any(one.chain != CORE for one in pending)
 
 
-def _rehearse(connection: Connection, url: str, pending: list[Script], terms: Terms) -> None:
-    """Run the pending scripts and roll them back, so that a misfit is found before any change."""
+def _rehearse(connection: Connection, url: str, pending: list[Script], terms: Terms) -> list[Found]:
+    """Run the pending scripts and roll them back, so that a misfit is found before any change.
 
-    def work() -> None:
+    Returns what the scripts find that was there before.
+    """
+
+    def work() -> list[Found]:
         with connection.transaction(force_rollback=True):
+            before = _found(connection)
             for one in pending:
                 run_script(connection, one.id, one.sql)
+            return [one for one in _found(connection) if one not in before]
 
     try:
-        with_retries(connection, url, "the rehearsal", work, terms)
+        return with_retries(connection, url, "the rehearsal", work, terms)
     except RunnerError as error:
         if isinstance(error.__cause__, psycopg.Error):  # a script failed; else it never ran
             error.detail = "\n".join(filter(None, (error.detail, "Nothing was changed.")))
             error.code = Exit.REFUSED
         raise
+
+
+def _found(connection: Connection) -> list[Found]:
+    """Return what scripts found so far; nothing where the database is older than the list of it."""
+    row = connection.execute("select to_regclass('maintenance.owned_object') is null").fetchone()
+    if row == (True,):
+        return []
+    return (
+        connection.cursor(row_factory=class_row(Found))
+        .execute(
+            "select kind, name, origin from maintenance.owned_object "
+            "where origin <> 'created' order by kind, name"
+        )
+        .fetchall()
+    )
 
 
 def _apply_all(

@@ -24,7 +24,10 @@ from runner.errors import Exit, RunnerError
 from runner.screen import BuildBar, Output, Screen, new_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runner.mark import Incomplete, Marked
+    from runner.migrate import Found
     from runner.repair import Repaired
     from runner.rollback import RollbackPlan
 
@@ -98,6 +101,7 @@ def migrate(
                 _show_repaired(screen, api.repair(url, dry_run=dry_run, terms=terms))
                 return
             done = api.migrate(url, applications=app or (), to=to, dry_run=dry_run, terms=terms)
+        _show_found(screen, done.found)
         if dry_run:
             for one in done.applied:
                 screen.say(f"would apply {one.id}")
@@ -112,6 +116,24 @@ def migrate(
         elif not dry_run:
             screen.say(f"{done.database} has {chains}")
         screen.document(done)
+
+
+def _show_found(screen: Screen, found: Sequence[Found]) -> None:
+    """Say what an application had already, and what becomes of it."""
+    for origin, fate in (
+        ("adopted", "used as it is"),
+        ("replaced", "replaced until a rollback"),
+        ("removed", "removed until a rollback"),
+    ):
+        names: dict[str, list[str]] = {}
+        for one in found:
+            if one.origin == origin:
+                names.setdefault(one.kind, []).append(one.name)
+        for kind, group in names.items():
+            if len(group) == 1 or origin == "removed":
+                screen.say(f"{fate}: {kind} {', '.join(group)}")
+            else:
+                screen.say(f"{fate}: {len(group)} {kind}s")
 
 
 def _show_repaired(screen: Screen, done: Repaired) -> None:

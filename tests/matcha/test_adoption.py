@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -10,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from runner import api
 from runner.scripts import scripts
-from tests.conftest import scalar, settle
+from tests.conftest import run, scalar, settle
 from tests.matcha import originals
 from tests.matcha.originals import FILLED, LEVELS
 from tests.migrations.dumps import whole
@@ -98,6 +99,7 @@ def test_nothing_is_left_of_us_and_nothing_is_lost(original: str) -> None:
     assert whole(original) == before
 
 
+@pytest.mark.slow
 def test_there_and_back_twice_and_in_steps(original: str) -> None:
     states = [whole(original)]
     for one in MATCHA:
@@ -117,6 +119,7 @@ def origins_are_forgotten(url: str) -> bool:
         return column(connection, "select name from maintenance.owned_object") == []
 
 
+@pytest.mark.parametrize("level", [pytest.param(6, marks=pytest.mark.slow), 12], indirect=True)
 def test_psql_does_and_undoes_the_same(original: str, new_database: Callable[..., str]) -> None:
     before = whole(original)
     for one in MATCHA:
@@ -215,6 +218,23 @@ def test_an_application_that_migrates_afterwards_is_adopted_anew(original: str) 
         assert scalar(connection, size) == 7
         undo(original, everything=True)
         assert scalar(connection, body, "public.refresh_deck_progress(uuid, uuid)") == of_theirs
+
+
+@pytest.mark.parametrize("level", [12], indirect=True)
+def test_what_becomes_of_what_is_there_is_said_before_and_when_it_is_done(original: str) -> None:
+    said = [
+        "used as it is: 13 tables",
+        "replaced until a rollback: 5 functions",
+        "replaced until a rollback: 3 triggers",
+        "removed until a rollback: function public.refresh_deck_progress(uuid,uuid)",
+    ]
+    planned = run("migrate", "--app", "matcha", "--dry-run", url=original)
+    assert [line for line in planned.stdout.splitlines() if "would" not in line] == said
+    done = run("migrate", "--app", "matcha", "--json", url=original)
+    found = json.loads(done.stdout)["found"]
+    assert len(found) == 13 + 5 + 3 + 1
+    assert {"kind": "table", "name": "public.users", "origin": "adopted"} in found
+    assert json.loads(run("migrate", "--json", url=original).stdout)["found"] == []
 
 
 # What is documented works

@@ -148,8 +148,11 @@ def guard_token(db: Connection) -> str:
 
 @pytest.fixture(
     params=[
-        *("custom", "template", "no privileges", "neither"),
-        *(pytest.param(how, marks=pytest.mark.slow) for how in ("plain", "no owner")),
+        *("custom", "template", "neither"),
+        *(
+            pytest.param(how, marks=pytest.mark.slow)
+            for how in ("plain", "no owner", "no privileges")
+        ),
     ]
 )
 def copy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 import time
@@ -14,10 +15,12 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from runner import api
+from runner import scripts as scripts_module
 from runner.clients import command, find
 from runner.connection import connect
 from runner.definitions import recorded
 from runner.errors import Exit
+from runner.resources import home
 from runner.scripts import Script, script, scripts
 from tests.conftest import TestServer, run
 from tests.matcha import originals
@@ -150,6 +153,32 @@ def test_what_psql_ran_after_the_runner_is_booked_too(empty: str) -> None:
     assert api.mark(empty).booked == ids(ALL[-2:])
     assert [one.id for one in api.migrate(empty).applied] == []
     assert api.status(empty).is_up_to_date
+
+
+def test_what_a_later_script_replaces_or_drops_counts_in_its_later_form(
+    empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("migrations", "rollback", "sql"):
+        shutil.copytree(home() / name, tmp_path / name)
+    last = f"{len(CORE) + 1:04}_later"
+    (tmp_path / f"migrations/core/{last}.sql").write_text(
+        "-- Replaces one function, and drops another.\n\n"
+        "create or replace function maintenance.bracketed(condition text) returns text\n"
+        "language sql as $$ select bracketed.condition $$;\n"
+        "drop function maintenance.vacuum_command(text);\n"
+    )
+    (tmp_path / f"rollback/core/{last}_down.sql").write_text("-- Nothing.\n")
+    monkeypatch.setattr(scripts_module, "home", lambda: tmp_path)
+    known = scripts(["none"])
+    build(empty, known[:-1])
+    assert api.mark(empty, dry_run=True).pending == [known[-1].id]
+    build(empty, known[-1:])
+    marked = api.mark(empty)
+    assert (marked.booked, marked.incomplete) == (ids(known), [])
+    with connect(empty, program="test") as connection:
+        [changed] = [one for one in recorded(connection) if "bracketed" in one.name]
+    assert changed.migration_id == known[-1].id
+    assert api.status(empty).drift == []
 
 
 HALVES = [
