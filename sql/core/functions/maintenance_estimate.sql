@@ -17,12 +17,19 @@ begin
     select count(*), percentile_cont(0.5) within group (order by taken.seconds)
     into v_runs, seconds
     from (
-        select extract(epoch from max(step.ended_at) - min(step.started_at))
-        from maintenance.run_step as step
-        where step.operation = operation
-          and step.exit_reason in ('exhausted', 'nothing_to_do')
-        group by step.run
-        order by max(step.ended_at) desc
+        select extract(epoch from max(entry.ended_at) - min(entry.started_at))
+        from (
+            select step.run, step.started_at, step.ended_at, step.exit_reason
+            from maintenance.run_step as step
+            where step.operation = operation
+            union all
+            select task.run, task.started_at, task.ended_at, task.exit_reason
+            from maintenance.run_task as task
+            where task.operation = operation
+        ) as entry
+        group by entry.run
+        having bool_and(entry.exit_reason in ('exhausted', 'nothing_to_do'))
+        order by max(entry.ended_at) desc
         limit 5
     ) as taken (seconds);
 
@@ -51,7 +58,7 @@ begin
             hint = 'There are rules for vacuum, reindex and analyze.';
     end if;
 
-    v_gigabytes := pg_database_size(current_database()) / 1073741824.0;
+    v_gigabytes := (pg_database_size(current_database()) / 1073741824.0)::double precision;
     select count(*)
     into v_active
     from pg_catalog.pg_stat_activity as activity
