@@ -21,11 +21,12 @@ parallel safe
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    c_none constant double precision[] := '{0, 0, 0, 0, 0, 0, 0, 0}';
-    v_ends double precision[] := '{1, 0, 0, 0, 0, 0, 0, 0}';  -- shares of rows, by remainder
+    c_none constant double precision[] := '{0, 0, 0, 0, 0, 0, 0, 0}'::double precision[];
+    -- shares of the rows, by remainder
+    v_ends double precision[] := '{1, 0, 0, 0, 0, 0, 0, 0}'::double precision[];
     v_begins double precision[];
     v_next double precision[];
-    v_bytes double precision := 0;
+    v_bytes double precision := 0::double precision;
     v_null double precision;
     v_padding integer;
     v_place integer;

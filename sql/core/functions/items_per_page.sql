@@ -17,7 +17,7 @@ parallel safe
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_items double precision := 0;
+    v_items double precision := 0::double precision;
     v_deviation double precision;
 begin
     if variance = 0 then
