@@ -21,9 +21,9 @@ parallel safe
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    c_none constant double precision[] := array_fill(0::double precision, array[8]);
-    v_ends double precision[] :=  -- shares of rows, by remainder
-        array[1::double precision] || array_fill(0::double precision, array[7]);
+    c_none constant double precision[] := '{0, 0, 0, 0, 0, 0, 0, 0}'::double precision[];
+    -- shares of the rows, by remainder
+    v_ends double precision[] := '{1, 0, 0, 0, 0, 0, 0, 0}'::double precision[];
     v_begins double precision[];
     v_next double precision[];
     v_bytes double precision := 0::double precision;

@@ -58,7 +58,7 @@ begin
             hint = 'There are rules for vacuum, reindex and analyze.';
     end if;
 
-    v_gigabytes := (pg_database_size(current_database()) / 1073741824.0)::double precision;
+    v_gigabytes := pg_database_size(current_database()) / 1073741824::double precision;
     select count(*)
     into v_active
     from pg_catalog.pg_stat_activity as activity
