@@ -18,7 +18,13 @@ begin
     into v_runs, seconds
     from (
         select extract(epoch from max(step.ended_at) - min(step.started_at))
-        from maintenance.run_step as step
+        from (
+            select step.run, step.operation, step.started_at, step.ended_at, step.exit_reason
+            from maintenance.run_step as step
+            union all
+            select task.run, task.operation, task.started_at, task.ended_at, task.exit_reason
+            from maintenance.run_task as task
+        ) as step
         where step.operation = operation
           and step.exit_reason in ('exhausted', 'nothing_to_do')
         group by step.run
