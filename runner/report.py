@@ -471,7 +471,7 @@ def _link(connection: Connection, role: str, session: str) -> Link:
             "select concat_ws(', ', version, cipher) from pg_stat_ssl where pid = pg_backend_pid()"
         ).fetchone()
         # Through a pooler, what the server knows is of another connection than ours.
-        encryption = (row and row[0]) or "TLS"
+        encryption = str(row[0]) if row and row[0] else "TLS"
     elif endpoint(connection).startswith(f"{LOCAL}:"):
         encryption = "none, it stays on this machine"
     else:

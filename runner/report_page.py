@@ -61,6 +61,7 @@ nav ul, .legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin: 0; pa
 a { color: var(--c0); }
 .plots { display: grid; gap: 1.5rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
+.plots > :first-child:nth-last-child(3) { grid-row: span 2; }
 figure { margin: 0; max-width: 36rem; } figcaption { margin-bottom: .4rem; font-weight: 600; }
 svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--text); font: 11px system-ui, sans-serif; } svg .end { text-anchor: end; }
@@ -78,6 +79,7 @@ th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--rule);
   text-align: left; vertical-align: top; font-weight: 400; overflow-wrap: break-word; }
 thead th { color: var(--faint); white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+@media (max-width: 40rem) { td:not(.number) { min-width: 7rem; } }
 .remedies { margin: 0; padding-left: 1.2rem; } .remedies li { margin: .3rem 0; }
 code { display: block; padding: .3rem .5rem; background: var(--shade); white-space: pre-wrap;
   font: .85rem/1.4 ui-monospace, monospace; }

@@ -100,7 +100,6 @@ def line(text: str | None) -> str:
 def _database(report: Report) -> Part:
     link, facts = report.link, report.facts
     rows = [
-        ("database", link.database),
         ("server", f"PostgreSQL {link.server_version}"),
         ("host", f"{link.host}, port {link.port}"),
         ("user", link.role),
@@ -113,10 +112,7 @@ def _database(report: Report) -> Part:
         rows += [
             ("running since", moment(facts.started_at)),
             ("size", byte_size(facts.size_bytes)),
-            (
-                "found in memory",
-                "nothing was read yet" if hits is None else f"{hits:.1%} of blocks",
-            ),
+            ("found in memory", found),
             (
                 "oldest transaction",
                 f"{facts.transaction_age:,} behind, {facts.wraparound_percent:.1f} % of the way to"
@@ -132,7 +128,9 @@ def _database(report: Report) -> Part:
                 f"{one.all_connections} of {one.max_connections}, {one.reserved} of them reserved",
             )
         )
-    return Part("facts", "", "", report.unknown.get("facts"), ("of", "what is known"), rows=rows)
+    return Part(
+        "facts", "", "", report.unknown.get("facts"), ("database", link.database), rows=rows
+    )
 
 
 def _sessions(report: Report) -> Part:
@@ -418,7 +416,11 @@ def _index_parts(report: Report) -> list[Part]:
             "Unused",
             "none",
             (
-                Remedy(one.statement, f"{one.state}, {byte_size(one.index_bytes)}")
+                Remedy(
+                    one.statement if one.state == "unused" else None,
+                    f"{one.index_name} on {one.schema_name}.{one.table_name},"
+                    f" {byte_size(one.index_bytes)}: {one.state}",
+                )
                 for one in report.unused_indexes or ()
             ),
         ),

@@ -55,8 +55,12 @@ def report(
 
             for number, chapter in enumerate(chapters(answer)):
                 screen.say(("\n" if number else "") + chapter.title.upper())
+                was_empty = True
                 for part in chapter.parts:
+                    if part.title and not (was_empty and part.is_empty):
+                        screen.say("")
                     _part(screen, part)
+                    was_empty = part.is_empty
         screen.document(answer)
 
 
@@ -65,7 +69,7 @@ def _part(screen: Screen, part: Part) -> None:
         screen.say(f"{part.title}: {part.unknown or part.nothing}")
         return
     if part.title:
-        screen.say(f"\n{part.title}")
+        screen.say(part.title)
     if part.unknown:
         screen.say(part.unknown)
     if part.rows:
