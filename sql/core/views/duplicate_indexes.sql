@@ -77,6 +77,11 @@ select
         superfluous.name
     ) as statement
 from known as superfluous
+join known as other
+    on other.relation = superfluous.relation
+    and other.method = superfluous.method
+    and other.index <> superfluous.index
+    and other.condition is not distinct from superfluous.condition
 join pg_catalog.pg_class as relation on relation.oid = superfluous.relation
 join pg_catalog.pg_class as class on class.oid = superfluous.index
 cross join lateral (
@@ -92,11 +97,6 @@ cross join lateral (
         and superfluous.columns = superfluous.keys
         and other.keys > superfluous.keys
         and other.parts[1:superfluous.keys] = superfluous.parts as is_prefix
-    from known as other
-    where other.relation = superfluous.relation
-      and other.index <> superfluous.index
-      and other.method = superfluous.method
-      and other.condition is not distinct from superfluous.condition
     offset 0  -- index_definition is asked for those that may be alike only
 ) as match
 where superfluous.may_go
