@@ -55,12 +55,13 @@ left join lateral (
     where step.run = run.id
     union all
     select
-        task.id, null, task.operation, task.object, 'execute',
+        task.id, null as policy, task.operation, task.object as relation, 'execute' as action,
         task.statement,
-        task.started_at, task.ended_at, task.started_at, null,
-        task.rows_processed, 0, 0, 0, null, task.bytes_before - task.bytes_after,
-        0, null, null, task.exit_reason, task.sqlstate,
-        task.message, null
+        task.started_at, task.ended_at, task.started_at as seen_at, null as moment,
+        task.rows_processed as removed, 0 as dependents, 0 as cascaded, 0 as restored,
+        null as undoes, task.bytes_before - task.bytes_after as bytes,
+        0 as batches, null as longest_batch, null as left_over, task.exit_reason, task.sqlstate,
+        task.message, null as conflicts
     from maintenance.run_task as task
     where task.run = run.id
 ) as entry on true
