@@ -452,7 +452,10 @@ def _show_operation(screen: Screen, done: OperationResult) -> None:
             table.add_row(*cells(task.statement, task.reason, "", ""))
         screen.table(table)
     for group in done.report.values():
-        if group:
+        if len(group) == 1:
+            for name, value in group[0].items():
+                screen.say(f"  {name.replace('_', ' ')}: {cells(value)[0]}")
+        elif group:
             table = new_table(*group[0])
             for row in group:
                 table.add_row(*cells(*row.values()))
@@ -505,7 +508,8 @@ def history(
                         f"run {entry.run} put {entry.restored:,} rows of run {entry.undoes} back"
                     )
                 if entry.message:
-                    screen.say(f"run {entry.run}, {entry.policy}: {entry.message}")
+                    what = entry.policy or entry.statement
+                    screen.say(f"run {entry.run}, {what}: {entry.message}")
         else:
             screen.say("nothing has run yet")
         screen.document(entries)
@@ -513,12 +517,13 @@ def history(
 
 def _history(entries: Sequence[Entry]) -> Any:
     numbers = ("run", "removed", "batches", "longest", "time")
-    table = new_table("run", "policy", "began", *numbers[1:], "ended", "by", numbers=numbers)
+    what = "policy, or statement"
+    table = new_table("run", what, "began", *numbers[1:], "ended", "by", numbers=numbers)
     for entry in entries:
         longest = entry.longest_batch.total_seconds() * 1000 if entry.longest_batch else 0
         table.add_row(
             str(entry.run),
-            entry.policy or "",
+            entry.policy or entry.statement or "",
             f"{entry.started_at:%Y-%m-%d %H:%M:%S %Z}",
             "" if entry.removed is None else f"{entry.removed:,}",
             "" if entry.batches is None else f"{entry.batches:,}",
