@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, is_dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, Decimal):
+        return _whole(float(value))
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
@@ -106,9 +109,9 @@ def _planned(plan: Plan) -> dict[str, Any]:
     return details | {"deleted": 0, "days": _whole(plan.policy.days)}
 
 
-def _whole(days: float | None) -> float | None:
-    """Return whole days as people write them."""
-    return int(days) if days is not None and days.is_integer() else days
+def _whole(number: float | None) -> float | None:
+    """Return a whole number as people write it."""
+    return int(number) if number is not None and number.is_integer() else number
 
 
 def _operation(done: OperationResult) -> dict[str, Any]:

@@ -37,6 +37,7 @@ comment on column maintenance.owned_object.restoring is
 \ir ../../sql/core/functions/is_created.sql
 \ir ../../sql/core/functions/has_column.sql
 \ir ../../sql/core/functions/assert_columns.sql
+\ir ../../sql/core/functions/assert_member.sql
 \ir ../../sql/core/functions/adopt_table.sql
 \ir ../../sql/core/functions/adopt_enum.sql
 \ir ../../sql/core/functions/add_column.sql

@@ -13,6 +13,7 @@ drop function maintenance.describe_table(text, text);
 drop function maintenance.add_column(text, text, name, text, text);
 drop function maintenance.adopt_enum(text, text, text[], text, text);
 drop function maintenance.adopt_table(text, text, text[]);
+drop function maintenance.assert_member(oid, text);
 drop function maintenance.assert_columns(regclass, text[]);
 drop function maintenance.has_column(regclass, name);
 drop function maintenance.is_created(text, text);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import errors
 
+from runner.documents import plain
 from tests.conftest import scalar
 from tests.core.runs import a_table, alter, put, register
 from tests.runner.test_run import a_policy, a_trap, ask, occupy
@@ -99,6 +101,11 @@ def test_the_title_of_a_policy_is_what_reports_call_it(db: Connection) -> None:
     assert (document["details"]["Others"]["deleted"], document["details"]["Others"]["days"]) == (
         0, 1.5,
     )  # fmt: skip
+
+
+def test_numbers_of_reports_are_numbers() -> None:
+    numbers = {"share": Decimal("12.5"), "bytes": Decimal(8192), "none": None}
+    assert json.dumps(numbers, default=plain) == '{"share": 12.5, "bytes": 8192, "none": null}'
 
 
 def test_no_other_policy_of_an_operation_has_the_same_title(db: Connection) -> None:

@@ -466,7 +466,7 @@ def test_a_run_ends_when_its_time_is_up(db: Connection, url: str, jobs: int) -> 
     began = monotonic()
     order = api.Order(jobs=jobs, batch_size=2, max_duration=0.6)
     ran = api.run(url, ["token", "login"], order=order)
-    assert 0.5 < monotonic() - began < 2
+    assert 0.5 < monotonic() - began < 5, "all of it takes ten seconds"
     assert [(step.exit_reason, step.message) for step in ran.steps] == [
         ("budget", "the time is up"), ("budget", "the time was up before it began"),
     ]  # fmt: skip

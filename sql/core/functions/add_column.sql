@@ -12,6 +12,8 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
+declare
+    v_relation regclass := to_regclass(add_column.relation);
 begin
     if not maintenance.is_created(kind => 'table', name => relation) then
         return;
@@ -22,8 +24,13 @@ begin
         add_column.chain, 'column', format('%s.%I', add_column.relation, add_column.name), 'created'
     );
 
-    execute format('alter table %s add column %I %s', relation, add_column.name, definition);
-    execute format('comment on column %s.%I is %L', relation, add_column.name, add_column.comment);
+    execute format(
+        'alter table %s add column %I %s', v_relation, add_column.name, definition
+    );
+    execute format(
+        'comment on column %s.%I is %L',
+        v_relation, add_column.name, add_column.comment
+    );
 end;
 $function$;
 

@@ -15,6 +15,7 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
     v_found regtype := to_regtype(adopt_enum.name);
+    v_path text[] := parse_ident(adopt_enum.name);
     v_labels text[];
 begin
     if not maintenance.is_created(kind => 'table', name => used_by) then
@@ -26,14 +27,15 @@ begin
         values (adopt_enum.chain, 'type', adopt_enum.name, 'created');
 
         execute format(
-            'create type %s as enum (%s)',
-            adopt_enum.name,
+            'create type %I.%I as enum (%s)',
+            v_path[1],
+            v_path[2],
             (
                 select string_agg(quote_literal(label.text), ', ' order by label.position)
                 from unnest(labels) with ordinality as label (text, position)
             )
         );
-        execute format('comment on type %s is %L', adopt_enum.name, adopt_enum.comment);
+        execute format('comment on type %I.%I is %L', v_path[1], v_path[2], adopt_enum.comment);
         return;
     end if;
 

@@ -33,18 +33,9 @@ begin
                 'the documentation describes.';
     end if;
 
-    if not pg_has_role(v_found.proowner, 'usage') then
-        raise exception using
-            errcode = 'insufficient_privilege',
-            message = format(
-                'role %I may not replace function %s, which belongs to %I',
-                current_user, signature, pg_get_userbyid(v_found.proowner)
-            ),
-            hint = format(
-                'Grant it that role: grant %I to %I.',
-                pg_get_userbyid(v_found.proowner), current_user
-            );
-    end if;
+    perform maintenance.assert_member(
+        owner => v_found.proowner, deed => format('replace function %s', signature)
+    );
 
     insert into maintenance.owned_object (chain, kind, name, origin, restoring)
     values (

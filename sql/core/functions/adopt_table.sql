@@ -12,7 +12,7 @@ as $function$
 declare
     v_found pg_catalog.pg_class;
     v_elsewhere regclass;
-    v_name name := (parse_ident(adopt_table.relation))[2];
+    v_name text := (parse_ident(adopt_table.relation))[2];
 begin
     select class.*
     into v_found
@@ -75,18 +75,9 @@ begin
 
     perform maintenance.assert_columns(v_found.oid::regclass, needs);
 
-    if not pg_has_role(v_found.relowner, 'usage') then
-        raise exception using
-            errcode = 'insufficient_privilege',
-            message = format(
-                'role %I may not tend %s, which belongs to %I',
-                current_user, relation, pg_get_userbyid(v_found.relowner)
-            ),
-            hint = format(
-                'Grant it that role: grant %I to %I.',
-                pg_get_userbyid(v_found.relowner), current_user
-            );
-    end if;
+    perform maintenance.assert_member(
+        owner => v_found.relowner, deed => format('tend %s', relation)
+    );
 
     insert into maintenance.owned_object (chain, kind, name, origin)
     values (adopt_table.chain, 'table', adopt_table.relation, 'adopted');

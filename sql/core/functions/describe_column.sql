@@ -5,11 +5,13 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
+declare
+    v_relation regclass := to_regclass(describe_column.relation);
 begin
     if maintenance.is_created(kind => 'table', name => relation) then
         execute format(
             'comment on column %s.%I is %L',
-            relation, describe_column.name, describe_column.comment
+            v_relation, describe_column.name, describe_column.comment
         );
     end if;
 end;

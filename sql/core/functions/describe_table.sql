@@ -5,9 +5,11 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $function$
+declare
+    v_relation regclass := to_regclass(describe_table.relation);
 begin
     if maintenance.is_created(kind => 'table', name => relation) then
-        execute format('comment on table %s is %L', relation, describe_table.comment);
+        execute format('comment on table %s is %L', v_relation, describe_table.comment);
     end if;
 end;
 $function$;

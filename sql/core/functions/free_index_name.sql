@@ -43,7 +43,7 @@ begin
         while octet_length(v_stem) > 63 - length(v_suffix) loop
             v_stem := left(v_stem, -1);
         end loop;
-        v_candidate := v_stem || v_suffix;
+        v_candidate := (v_stem || v_suffix)::name;
     end loop;
 
     return v_candidate;

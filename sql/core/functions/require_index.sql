@@ -33,7 +33,7 @@ begin
         ' include (' || require_index.included || ')',
         ' where ' || require_index.predicate
     );
-    v_definition := maintenance.index_definition('maintenance.index_draft_idx');
+    v_definition := maintenance.index_definition(to_regclass('maintenance.index_draft_idx'));
     drop table maintenance.index_draft;
 
     insert into maintenance.required_index (

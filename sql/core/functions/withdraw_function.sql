@@ -10,7 +10,7 @@ as $function$
 declare
     v_rights text[] := maintenance.function_rights(withdraw_function.signature::regprocedure);
 begin
-    execute format('drop function %s', signature);
+    execute format('drop function %s', signature::regprocedure);
 
     update maintenance.owned_object as owned
     set origin = 'removed', restoring = owned.restoring || v_rights

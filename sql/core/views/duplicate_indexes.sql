@@ -18,8 +18,6 @@ with known as materialized (
         method.amname = 'btree' as is_btree,
         defined.indnatts as columns,
         defined.indnkeyatts as keys,
-        defined.indkey::smallint[] as sources,
-        defined.indexprs is not null as has_expressions,
         pg_get_expr(defined.indpred, defined.indrelid) as condition,
         array(
             select (
@@ -34,7 +32,6 @@ with known as materialized (
             order by place
         ) as parts,
         not defined.indisunique
-        and not defined.indisreplident
         and not class.relispartition
         and not exists (
             select
@@ -65,7 +62,7 @@ select
     match.name as covered_by,
     format(
         case
-            when match.is_same then 'it is the same as %I'
+            when alike.is_same then 'it is the same as %I'
             else 'its keys are the first ones of %I'
         end,
         match.name
@@ -77,32 +74,27 @@ select
         superfluous.name
     ) as statement
 from known as superfluous
-join known as other
-    on other.relation = superfluous.relation
-    and other.method = superfluous.method
-    and other.index <> superfluous.index
-    and other.condition is not distinct from superfluous.condition
 join pg_catalog.pg_class as relation on relation.oid = superfluous.relation
 join pg_catalog.pg_class as class on class.oid = superfluous.index
+join known as match
+    on match.relation = superfluous.relation
+    and match.method = superfluous.method
+    and match.index <> superfluous.index
+    and match.condition is not distinct from superfluous.condition
 cross join lateral (
     select
-        other.name,
-        other.may_go,
-        other.index,
-        other.sources = superfluous.sources
-        and other.parts = superfluous.parts
-        and maintenance.index_definition(other.index)
+        match.parts = superfluous.parts
+        and maintenance.index_definition(match.index)
             = maintenance.index_definition(superfluous.index) as is_same,
         superfluous.is_btree
         and superfluous.columns = superfluous.keys
-        and other.keys > superfluous.keys
-        and other.parts[1:superfluous.keys] = superfluous.parts as is_prefix
-    offset 0  -- index_definition is asked for those that may be alike only
-) as match
+        and match.keys > superfluous.keys
+        and match.parts[1:superfluous.keys] = superfluous.parts as is_prefix
+) as alike
 where superfluous.may_go
   and (
-      (match.is_same and (not match.may_go or match.index < superfluous.index))
-      or match.is_prefix
+      (alike.is_same and (not match.may_go or match.index < superfluous.index))
+      or alike.is_prefix
   )
 order by index_bytes desc, superfluous.schema_name, superfluous.name, match.name;
 

@@ -11,11 +11,11 @@ select
     advice.statement
 from (
     select
-        1,
-        'server',
-        setting.name,
-        setting.name || ' is off: ' || setting.effect,
-        format('alter system set %I = on', setting.name)
+        1 as place,
+        'server' as subject,
+        setting.name as name,
+        setting.name || ' is off: ' || setting.effect as message,
+        format('alter system set %I = on', setting.name) as statement
     from (
         values
             ('autovacuum', 'dead rows stay, and statistics age, unless somebody sees to it'),
@@ -24,16 +24,16 @@ from (
     where not current_setting(setting.name)::boolean
     union all
     select
-        2,
-        'server',
-        'maintenance_work_mem',
+        2 as place,
+        'server' as subject,
+        'maintenance_work_mem' as name,
         format(
             'maintenance_work_mem is %s: the dead rows of %I.%I, of %s rows, may not fit, and '
             'then its indexes are read more than once in each VACUUM',
             current_setting('maintenance_work_mem'),
             largest.schema_name, largest.table_name, largest.estimated_rows
-        ),
-        'alter system set maintenance_work_mem = ''256MB'''
+        ) as message,
+        'alter system set maintenance_work_mem = ''256MB''' as statement
     from (
         select sizes.schema_name, sizes.table_name, sizes.estimated_rows
         from maintenance.table_sizes as sizes
@@ -41,17 +41,21 @@ from (
         order by sizes.estimated_rows desc
         limit 1
     ) as largest
-    -- six bytes for each dead row of a fifth of the table, as many as autovacuum lets come up
-    where largest.estimated_rows * 0.2 * 6
+    -- Before PostgreSQL 17 it is six bytes for each dead row, and autovacuum lets a fifth of the
+    -- rows come up; since then far less.
+    where current_setting('server_version_num')::integer < 170000
+      and largest.estimated_rows * 0.2 * 6
           > pg_size_bytes(current_setting('maintenance_work_mem'))
       and pg_size_bytes(current_setting('maintenance_work_mem')) < 268435456
     union all
     select
-        3,
-        'table',
-        format('%I.%I', namespace.nspname, class.relname),
-        'autovacuum is off for it: its dead rows stay, and its statistics age',
-        format('alter table %I.%I reset (autovacuum_enabled)', namespace.nspname, class.relname)
+        3 as place,
+        'table' as subject,
+        format('%I.%I', namespace.nspname, class.relname) as name,
+        'autovacuum is off for it: its dead rows stay, and its statistics age' as message,
+        format(
+            'alter table %I.%I reset (autovacuum_enabled)', namespace.nspname, class.relname
+        ) as statement
     from pg_catalog.pg_class as class
     join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
     cross join lateral pg_options_to_table(class.reloptions) as option
@@ -61,19 +65,19 @@ from (
       and not option.option_value::boolean
     union all
     select
-        4,
-        'table',
-        format('%I.%I', namespace.nspname, class.relname),
+        4 as place,
+        'table' as subject,
+        format('%I.%I', namespace.nspname, class.relname) as name,
         format(
             'autovacuum waits for %s dead rows, %s of %s: it comes late, and then it takes long',
             round((scale.factor * class.reltuples)::numeric),
             scale.factor,
             class.reltuples::bigint
-        ),
+        ) as message,
         format(
             'alter table %I.%I set (autovacuum_vacuum_scale_factor = 0.01)',
             namespace.nspname, class.relname
-        )
+        ) as statement
     from pg_catalog.pg_class as class
     join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
     cross join lateral (
@@ -97,19 +101,19 @@ from (
       )
     union all
     select
-        5,
-        'table',
-        format('%I.%I', sizes.schema_name, sizes.table_name),
+        5 as place,
+        'table' as subject,
+        format('%I.%I', sizes.schema_name, sizes.table_name) as name,
         format(
             'it has %s rows and %s, and is not partitioned: rows that expire can only be deleted '
             'one by one, and each VACUUM is about all of it',
             sizes.estimated_rows, sizes.size
-        ),
+        ) as message,
         format(
             'create table %I.%I (like %I.%I including defaults) partition by range (…)',
             sizes.schema_name, left(sizes.table_name, 51) || '_partitioned',
             sizes.schema_name, sizes.table_name
-        )
+        ) as statement
     from maintenance.table_sizes as sizes
     join pg_catalog.pg_namespace as namespace on namespace.nspname = sizes.schema_name
     join pg_catalog.pg_class as class
@@ -118,7 +122,7 @@ from (
     where not class.relispartition
       and class.relkind = 'r'
       and (sizes.estimated_rows > 100000000 or sizes.total_bytes > 50 * 1073741824::bigint)
-) as advice (place, subject, name, message, statement)
+) as advice
 order by advice.place, advice.name;
 
 revoke all on table maintenance.settings_advice from public;

@@ -1,6 +1,6 @@
 -- Lists indexes that no scan has used since statistics began, and that nothing else needs.
 --
--- Needed without a scan: what a constraint or a replica identity is made of, what is unique, and
+-- Needed without a scan: what a constraint is made of, what is unique (a replica identity is), and
 -- what finds the referencing rows when a referred row goes. Left out, too: what housekeeping has
 -- declared, indexes on an expression, whose statistics the planner may use, and what is invalid.
 -- The indexes of partitions count with the one they belong to, which is what can be dropped.
@@ -59,7 +59,6 @@ where usage.scans = 0
   and not class.relispartition
   and defined.indisvalid
   and not defined.indisunique
-  and not defined.indisreplident
   and defined.indexprs is null
   and not exists (
       select
