@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from psycopg import errors, sql
 from psycopg.rows import class_row
 
-from runner.connection import is_pooler_url, literal, shares_session
+from runner.connection import connect, is_pooler_url, literal, shares_session
 from runner.database import installed
 from runner.errors import RunnerError, sentence
 from runner.identity import LOCAL, endpoint
@@ -337,7 +337,7 @@ class Report:
 def report(url: str) -> Report:
     """Read everything; writes nothing. Raises RunnerError where the core is not installed."""
     with installed(url, program="runner report", read_only=True) as connection:
-        session = _session(connection, url)
+        session = _session(url)
         connection.execute(PATIENCE)
         reader = _Reader(connection)
         read = reader.read
@@ -462,15 +462,14 @@ def _needed(error: errors.Error) -> str:
     return f"unknown{needs}: {sentence(error)}"
 
 
-def _session(connection: Connection, url: str) -> str:
-    """Say whether a connection is direct. It ends the transaction: a pooler would else hide."""
-    if is_pooler_url(url):
-        return POOLED
-    connection.commit()
+def _session(url: str) -> str:
+    """Say whether connections are direct; asked with two that are in no transaction."""
     try:
-        return POOLED if shares_session(connection, url) else "direct"
+        with connect(url, program="runner report (first of two)") as one:
+            is_pooled = is_pooler_url(url) or shares_session(one, url)
     except RunnerError as error:
         return f"unknown: {error.message}"
+    return POOLED if is_pooled else "direct"
 
 
 def _link(connection: Connection, role: str, session: str) -> Link:
