@@ -164,7 +164,8 @@ def shares_session(connection: psycopg.Connection, url: str) -> bool:
     """Whether a second connection to ``url`` gets the session of ``connection``: a pooler's.
 
     Two clients, one server session: comparing the process that a client is told would be wrong,
-    since some proxies invent it. ``connection`` should be in no transaction.
+    since some proxies invent it. ``connection`` has to be in autocommit mode: in a transaction, a
+    pooler leaves it its session.
     """
     with connect(url, program="runner (second connection)") as other:
         one, two = (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from psycopg import errors, sql
 from psycopg.rows import class_row
 
-from runner.connection import is_pooler_url, literal, shares_session
+from runner.connection import connect, is_pooler_url, literal, shares_session
 from runner.database import installed
 from runner.errors import RunnerError, sentence
 from runner.identity import LOCAL, endpoint
@@ -31,9 +31,9 @@ Row = TypeVar("Row")
 Bloat = TypeVar("Bloat", "TableBloat", "IndexBloat")
 
 HIDDEN = "unknown, needs pg_read_all_stats: what sessions of other roles do is hidden"
+PATIENCE = "set lock_timeout = '200ms'"
+"""Sizes cannot be read of a table that is locked exclusively: a report does not wait for it."""
 POOLED = "pooled: a pooler hands each transaction to another session"
-TOO_SMALL = "unknown, smaller than"
-"""How table_bloat and index_bloat begin to say that nothing could be gained."""
 
 
 @dataclass(frozen=True)
@@ -337,7 +337,8 @@ class Report:
 def report(url: str) -> Report:
     """Read everything; writes nothing. Raises RunnerError where the core is not installed."""
     with installed(url, program="runner report", read_only=True) as connection:
-        session = _session(connection, url)
+        session = _session(url)
+        connection.execute(PATIENCE)
         reader = _Reader(connection)
         read = reader.read
         row = connection.execute("select now(), current_user").fetchone()
@@ -359,8 +360,8 @@ def report(url: str) -> Report:
             queries=read("queries", LongQuery, "long_running_queries"),
             locks=read("locks", Blocking, "blocking_locks"),
             horizon=read("horizon", Holder, "xmin_horizon"),
-            table_bloat=reader.bloat("table_bloat", TableBloat),
-            index_bloat=reader.bloat("index_bloat", IndexBloat),
+            table_bloat=reader.bloat("table_bloat", TableBloat, "heap_bytes"),
+            index_bloat=reader.bloat("index_bloat", IndexBloat, "index_bytes"),
             vacuum_needs=read("vacuum_needs", VacuumNeed, "vacuum_needs"),
             analyze_needs=read("analyze_needs", AnalyzeNeed, "analyze_needs"),
             reindex_needs=read("reindex_needs", ReindexNeed, "reindex_needs"),
@@ -424,15 +425,21 @@ class _Reader:
             self.unknown[part] = _needed(error)
             return None
 
-    def bloat(self, part: str, kind: type[Bloat]) -> list[Bloat] | None:
-        """Read what wastes more than a tenth, and say of how many that is not known."""
-        found = self.read(part, kind, part, "where wasted_percent > 10 or wasted_percent is null")
+    def bloat(self, part: str, kind: type[Bloat], size: LiteralString) -> list[Bloat] | None:
+        """Read what wastes more than a tenth, and say of how many that is not known.
+
+        Of what is smaller than 20 pages, which is of ``size``, nothing could be gained.
+        """
+        found = self.read(
+            part,
+            kind,
+            part,
+            "where wasted_percent > 10 or (wasted_percent is null and " + size + " >= 163840)",
+        )
         if found is None:
             return None
         reasons = Counter(
-            one.state.removeprefix("unknown, ")
-            for one in found
-            if one.wasted_percent is None and not one.state.startswith(TOO_SMALL)
+            one.state.removeprefix("unknown, ") for one in found if one.wasted_percent is None
         )
         if reasons:
             listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
@@ -446,6 +453,8 @@ def _needed(error: errors.Error) -> str:
     match error:
         case errors.InsufficientPrivilege():
             needs = ", needs the rights of a monitor (runner grants monitor ROLE)"
+        case errors.LockNotAvailable():
+            needs = ", needs a lock that somebody holds"
         case errors.UndefinedTable() | errors.UndefinedColumn() | errors.UndefinedFunction():
             needs = ", needs runner migrate"
         case _:
@@ -453,15 +462,14 @@ def _needed(error: errors.Error) -> str:
     return f"unknown{needs}: {sentence(error)}"
 
 
-def _session(connection: Connection, url: str) -> str:
-    """Say whether a connection is direct. It ends the transaction: a pooler would else hide."""
-    if is_pooler_url(url):
-        return POOLED
-    connection.commit()
+def _session(url: str) -> str:
+    """Say whether connections are direct; asked with two that are in no transaction."""
     try:
-        return POOLED if shares_session(connection, url) else "direct"
+        with connect(url, program="runner report (first of two)") as one:
+            is_pooled = is_pooler_url(url) or shares_session(one, url)
     except RunnerError as error:
         return f"unknown: {error.message}"
+    return POOLED if is_pooled else "direct"
 
 
 def _link(connection: Connection, role: str, session: str) -> Link:

@@ -288,7 +288,9 @@ def test_a_chain_of_waiting_sessions_leads_to_its_root(
         found = rows(
             app,
             "select pid, blocked_by, chain, root, root_state, lock_mode, relation,"
-            " waiting_seconds >= 0 from maintenance.blocking_locks order by cardinality(chain)",
+            " waiting_seconds >= 0 from maintenance.blocking_locks where root = %s"
+            " order by cardinality(chain)",
+            pids[0],
         )
         execute(root, "rollback")
         waiting[0].result()
@@ -299,7 +301,7 @@ def test_a_chain_of_waiting_sessions_leads_to_its_root(
         (pids[1], pids[0], pids[1::-1], pids[0], where, "ShareLock", None, True),
         (pids[2], pids[1], pids[::-1], pids[0], where, "RowExclusiveLock", "app.users", True),
     ]
-    assert rows(app, "select from maintenance.blocking_locks") == []
+    assert rows(app, "select from maintenance.blocking_locks where root = %s", pids[0]) == []
 
 
 def test_sessions_are_counted_by_what_they_do(
