@@ -110,7 +110,7 @@ from (
             sizes.estimated_rows, sizes.size
         ) as message,
         format(
-            'create table %I.%I (like %I.%I including defaults) partition by range (…)',
+            'create table %I.%I (like %I.%I including defaults) partition by range (...)',
             sizes.schema_name, left(sizes.table_name, 51) || '_partitioned',
             sizes.schema_name, sizes.table_name
         ) as statement
