@@ -191,6 +191,16 @@ def test_who_waits_for_whom_is_in_it(
     assert took < 10, "it does not wait for the lock, part after part"
 
 
+def test_an_index_that_is_invalid_is_in_it(db: Connection, url: str) -> None:
+    fill(db)
+    assert api.report(url).invalid_indexes == []
+    execute(
+        db,
+        "update pg_index set indisvalid = false where indexrelid = 'public.\"its twin\"'::regclass",
+    )
+    assert [one.index_name for one in api.report(url).invalid_indexes or []] == ["its twin"]
+
+
 def test_what_holds_dead_rows_and_runs_long_is_in_it(
     db: Connection, another: Callable[[], Connection], url: str
 ) -> None:
@@ -209,11 +219,13 @@ def test_rows_are_added_up_by_day_and_failures_are_counted(db: Connection, url: 
     ran(db, 1, "lease_held")
     ran(db, 1, removed=50, action="undo")
     ran(db, 31, "error")
+    execute(db, "update maintenance.run_step set run = 1 where run = 2")
+    execute(db, "delete from maintenance.run where id = 2")
     report = api.report(url)
     assert report.days is not None
     today = report.taken_at.astimezone(UTC).date()
     assert [(one.day, one.runs, one.rows, one.failures) for one in report.days] == [
-        (today - timedelta(days=2), 2, 100 + 7 + 22, 1),
+        (today - timedelta(days=2), 1, 100 + 7 + 22, 1),
         (today - timedelta(days=1), 3, 22, 1),
     ]
     assert [(one.what, one.exit_reason, one.message) for one in report.failures or []] == [
@@ -350,7 +362,7 @@ class Outline(HTMLParser):
 def busy(db: Connection, url: str) -> api.Report:
     """A report with all of its plots, and with names that a page could trip over."""
     fill(db)
-    execute(db, 'create table public."a&b ""c"" \x1b[31m" as select 1')
+    execute(db, 'create table public."a&b ""c"" \x1b[31m" as select generate_series(1, 9000)')
     for days_ago in (40, 20, 1):
         note(db, days_ago, 1 << 20)
         note(db, days_ago, 1 << 12, 'a&b "c" \x1b[31m')
@@ -370,6 +382,7 @@ def test_a_page_is_whole_reaches_for_nothing_and_shows_names_as_they_are(busy: a
         assert (attributes.get("href") or "#").startswith("#")
     assert "url(" not in text
     assert "@import" not in text
+    assert "\x1b" not in text
     assert f"public.{ODD}" in outline.texts
     assert 'public.a&b "c" \\x1b[31m' in outline.texts
     assert "</svg><script>alert(2)</script>" in outline.texts
