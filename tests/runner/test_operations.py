@@ -235,6 +235,17 @@ def test_a_statement_belongs_to_a_run_of_this_session(db: Connection) -> None:
         execute(db, "select maintenance.open_task(7, 'analyze', 'public.thing', 'x', 'y')")
 
 
+def test_statistics_note_the_sizes_of_the_day_and_a_dry_run_does_not(
+    db: Connection, url: str
+) -> None:
+    noted = "select table_name from maintenance.size_history where table_name = 'thing'"
+    api.plan(url, ["stats"])
+    assert column(db, noted) == []
+    [done] = api.run(url, ["stats"]).operations
+    assert (done.status, done.report.keys()) == ("completed", {"database", "tables", "indexes"})
+    assert column(db, noted) == ["thing"]
+
+
 # Bundles
 
 
