@@ -24,7 +24,7 @@ lint: .venv/ready
 check-15: .venv/ready
 	@test -x $(DEBIAN_15)/postgres || { \
 	    echo "error: there is no PostgreSQL 15 in $(DEBIAN_15)"; \
-	    echo "hint: apt-get install postgresql-15 postgresql-15-plpgsql-check pgbouncer"; exit 1; }
+	    echo "hint: apt-get install postgresql-15 postgresql-15-plpgsql-check pgbouncer chromium"; exit 1; }
 	RUNNER_PG_BIN=$(DEBIAN_15) $(BIN)/pytest -n $(WORKERS) -m "not slow"
 
 slow: .venv/ready

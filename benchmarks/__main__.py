@@ -11,6 +11,7 @@ from benchmarks import (
     django_rivals,
     foreground,
     insert_sweep,
+    inspection,
     logins,
     memory,
     purge,
@@ -32,6 +33,7 @@ for benchmark in (
     logins,
     deck_refresh,
     seed_queries,
+    inspection,
     cold_start,
     command_start,
 ):

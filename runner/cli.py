@@ -18,6 +18,7 @@ from runner.commands import (
     doctor,
     lease,
     policy,
+    report,
     run,
     schema,
     server,
@@ -45,6 +46,7 @@ app.command(short_help="Put the rows that a run archived back.")(undo.undo)
 app.command(short_help="Pause all housekeeping in a database.")(run.pause)
 app.command(short_help="Let housekeeping go on.")(run.resume)
 app.command(short_help="Show sizes, ages, and what would go now.")(stats.stats)
+app.command(short_help="Show all that is known of a database.")(report.report)
 app.command(short_help="Say what is wrong, and what helps.")(doctor.doctor)
 app.command("adopt-clone", short_help="Let policies run in a copy.")(doctor.adopt_clone)
 app.command(short_help="Open psql on the database.")(server.psql)

@@ -131,12 +131,17 @@ def scrubbed(text: str, url: str) -> str:
     return " ".join(text.split())
 
 
-def refuse_pooler_url(url: str) -> None:
-    """Raise RunnerError (usage) for a URL whose host or port is that of a connection pooler."""
+def is_pooler_url(url: str) -> bool:
+    """Whether the host or port of a URL is that of a connection pooler."""
     parameters = conninfo_to_dict(url)
     hosts = str(parameters.get("host") or "").split(",")
     ports = str(parameters.get("port") or "").split(",")
-    if any("-pooler." in host for host in hosts) or "6543" in ports:
+    return any("-pooler." in host for host in hosts) or "6543" in ports
+
+
+def refuse_pooler_url(url: str) -> None:
+    """Raise RunnerError (usage) for a URL whose host or port is that of a connection pooler."""
+    if is_pooler_url(url):
         raise RunnerError(
             "this URL leads to a connection pooler",
             detail="A pooler hands each transaction to another session, and locks with it.",
@@ -146,22 +151,28 @@ def refuse_pooler_url(url: str) -> None:
 
 
 def refuse_pooler(connection: psycopg.Connection, url: str) -> None:
-    """Raise RunnerError (usage) for a pooler that hides behind an ordinary address.
+    """Raise RunnerError (usage) for a pooler that hides behind an ordinary address."""
+    if shares_session(connection, url):
+        raise RunnerError(
+            "this URL leads to a connection pooler: two connections share one session",
+            hint="Use the direct URL of the database.",
+            code=Exit.USAGE,
+        )
+
+
+def shares_session(connection: psycopg.Connection, url: str) -> bool:
+    """Whether a second connection to ``url`` gets the session of ``connection``: a pooler's.
 
     Two clients, one server session: comparing the process that a client is told would be wrong,
-    since some proxies invent it.
+    since some proxies invent it. ``connection`` has to be in autocommit mode: in a transaction, a
+    pooler leaves it its session.
     """
     with connect(url, program="runner (second connection)") as other:
         one, two = (
             session.execute("select pg_backend_pid(), pg_postmaster_start_time()").fetchone()
             for session in (connection, other)
         )
-    if one == two:
-        raise RunnerError(
-            "this URL leads to a connection pooler: two connections share one session",
-            hint="Use the direct URL of the database.",
-            code=Exit.USAGE,
-        )
+    return one == two
 
 
 @contextmanager

@@ -22,6 +22,8 @@ class Entry:
     operation: str | None
     relation: str | None
     action: str | None
+    statement: str | None
+    """What was executed, where no policy was carried out."""
     started_at: datetime
     ended_at: datetime | None
     duration: timedelta | None

@@ -85,7 +85,8 @@ def _connection(connection: Connection, url: str) -> Generator[Finding]:
         )
     try:
         refuse_pooler_url(url)
-        refuse_pooler(connection, url)
+        with connect(url, program="runner doctor (first of two)") as another:  # in no transaction
+            refuse_pooler(another, url)
         yield Finding("connection", "session", OK, "it is direct", None)
     except RunnerError as error:
         yield Finding("connection", "session", PROBLEM, error.message, error.hint)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from tempfile import mkstemp
 
 PARTIAL = ".partial"
 """What the name of a file ends with until it is complete, and proved."""
@@ -36,6 +37,26 @@ def reserve(
 def partial_of(file: Path) -> Path:
     """Return what a file is called until it is complete."""
     return file.with_name(file.name + PARTIAL)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file of mode 0600 that others find as it was, or whole; it may replace another one.
+
+    A link is replaced, and not followed. Raises OSError, also where there is a folder or a device.
+    """
+    if file.exists() and not file.is_file():
+        raise OSError(errno.EINVAL, "it is a folder" if file.is_dir() else "it is no ordinary file")
+    descriptor, name = mkstemp(prefix=f"{file.name[:100]}.", suffix=PARTIAL, dir=file.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as target:
+            target.write(text)
+            target.flush()
+            os.fsync(descriptor)
+        partial.replace(file)
+        sync(file.parent)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def sync(folder: Path) -> None:

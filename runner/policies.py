@@ -44,6 +44,14 @@ RELATIONS = {"archive_table": TABLES, "selector": VIEWS}
 RELATIONS_OF_DEPENDENTS = {"archive_table": TABLES, "relation": TABLES}
 """The same of each dependent."""
 
+POLICY_STATUS = (
+    "select policy, relation::text, operation, is_enabled, severity, retention,"
+    " last_run_at, last_exit_reason, last_removed, last_finished_at, is_overdue,"
+    " arriving_per_hour::float, leaving_per_hour::float, backlog, outlook, insert_sweep"
+    " from maintenance.policy_status"
+)
+"""What PolicyStatus is read with."""
+
 Answer = TypeVar("Answer")
 
 
@@ -229,14 +237,7 @@ def list_policies(url: str) -> list[PolicyStatus]:
     """Return how each policy stands, in the order in which they run. Writes nothing."""
     with installed(url, program="runner policy list", read_only=True) as connection:
         return (
-            connection.cursor(row_factory=class_row(PolicyStatus))
-            .execute(
-                "select policy, relation::text, operation, is_enabled, severity, retention,"
-                " last_run_at, last_exit_reason, last_removed, last_finished_at, is_overdue,"
-                " arriving_per_hour::float, leaving_per_hour::float, backlog, outlook, insert_sweep"
-                " from maintenance.policy_status"
-            )
-            .fetchall()
+            connection.cursor(row_factory=class_row(PolicyStatus)).execute(POLICY_STATUS).fetchall()
         )
 
 

@@ -183,7 +183,7 @@ def _losses(connection: Connection, undone: list[Script]) -> list[Loss]:
         if one.column is not None and one.table in tables:
             continue
         counted = sql.SQL("*") if one.column is None else sql.Identifier(one.column)
-        if connection.execute("select to_regclass(%s)", (one.table,)).fetchone() == (None,):
+        if not _exists(connection, one.table):
             continue  # dropped by hand: there is nothing left to lose
         row = connection.execute(
             sql.SQL("select count({}) from {}").format(
@@ -193,14 +193,24 @@ def _losses(connection: Connection, undone: list[Script]) -> list[Loss]:
         rows = row[0] if row else 0
         if rows:
             losses.append(Loss(one.name, rows))
+    archives: set[str | None] = {name for gone in undone for name in gone.archives}
     if any(gone.drops_archives for gone in undone):
+        archives = {None}  # all of them
+    for name in sorted(archives, key=str):
+        if name is not None and not _exists(connection, name):
+            continue  # dropped by hand
         losses.extend(
             Loss(archive, rows)
             for archive, rows in connection.execute(
-                "select archive::text, held from maintenance.archived_rows() where held > 0"
+                "select name::text, held from maintenance.archived_rows(%s) where held > 0",
+                (name,),
             )
         )
     return losses
+
+
+def _exists(connection: Connection, table: str) -> bool:
+    return connection.execute("select to_regclass(%s)", (table,)).fetchone() != (None,)
 
 
 def _created(connection: Connection, dropped: list[Dropped]) -> list[Dropped]:
@@ -233,7 +243,7 @@ def _undo(
     def work() -> None:
         if not is_covered:
             _refuse_losses(connection, one)
-        elif one.drops_archives:
+        elif one.drops_archives or one.archives:
             connection.execute("select set_config('maintenance.drop_archives', 'on', true)")
         left_alone[:] = _leave_changed(connection, one)
         ledger = Ledger(connection)
@@ -273,7 +283,7 @@ def _leave_changed(connection: Connection, one: Script) -> list[Drift]:
 def _refuse_losses(connection: Connection, one: Script) -> None:
     """Refuse to drop rows that came after the last count; lock the tables, so that no more come."""
     for table in {dropped.table for dropped in _created(connection, one.drops)}:
-        if connection.execute("select to_regclass(%s)", (table,)).fetchone() != (None,):
+        if _exists(connection, table):
             name = sql.Identifier(*table.split("."))
             connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
     if losses := _losses(connection, [one]):

@@ -1,12 +1,14 @@
-"""Runs of policies: which ones, what they would do, and doing it."""
+"""Runs of policies and of other operations: which ones, what they would do, and doing it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import partial
+from json import dumps
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +20,20 @@ from psycopg.types.json import Jsonb
 from runner.brake import Signal
 from runner.connection import refuse_pooler, refuse_pooler_url
 from runner.database import installed
+from runner.documents import completed, plain
 from runner.errors import Exit, RunnerError, reported, sentence
 from runner.identity import assert_endpoint
 from runner.locks import Terms
+from runner.operations import Operation, OperationResult, Operator, read_operations
+from runner.operations import plan as plan_operation
 from runner.policies import PolicyPlan, read_plan
 from runner.steps import PROGRAM, Crew, Order, Policy, Progress, Step, StepResult
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
+OTHERS = 100
+"""Place of an operation that only policies know; as in maintenance.policies_of."""
 PRECEDENCE = (Exit.FAILED, Exit.REFUSED, Exit.BUSY, Exit.FINDINGS)
 """Of several exit statuses, the first of these that occurs is the command's."""
 
@@ -42,13 +49,17 @@ class Ran:
     asked: dict[str, list[str]]
     """The policies of each name that was asked for."""
     steps: list[StepResult]
+    operations: list[OperationResult]
+    """Those without policies, in the order in which they ran."""
     unknown: list[Signal]
     """What the pace could not take into account, and for want of which right."""
+    unreported: str | None = None
+    """The applications that could not take the run into their own record, and why."""
 
     @property
     def code(self) -> Exit:
-        """The exit status that tells the truth about all steps."""
-        return worst([step.code for step in self.steps])
+        """The exit status that tells the truth about all steps and operations."""
+        return worst([one.code for one in (*self.steps, *self.operations)])
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,8 @@ class Planned:
     started_at: datetime
     seconds: float
     plans: dict[str, list[Plan]]
+    operations: list[OperationResult]
+    """What those without policies would do."""
 
     @property
     def all(self) -> list[Plan]:
@@ -92,7 +105,7 @@ class Planned:
     @property
     def code(self) -> Exit:
         """The exit status: refused where the run would be."""
-        return worst([plan.code for plan in self.all])
+        return worst([one.code for one in (*self.all, *self.operations)])
 
 
 def worst(codes: Sequence[Exit]) -> Exit:
@@ -100,23 +113,52 @@ def worst(codes: Sequence[Exit]) -> Exit:
     return next((code for code in PRECEDENCE if code in codes), Exit.DONE)
 
 
-def choose(
-    connection: Connection, names: Sequence[str], *, everything: bool = False
-) -> dict[str, list[Policy]]:
-    """Return the policies of each name, in the order in which they run.
+@dataclass(frozen=True)
+class Chosen:
+    """What a run is about: the policies of each name, and the operations that have none."""
 
-    A name is an operation or a policy; a policy can belong to two names, and runs once (see
-    ``distinct``). ``everything`` gives the operations of all enabled policies.
+    policies: dict[str, list[Policy]]
+    operations: dict[str, Operation]
+    """By their names, which are among the names of ``policies``, with no policy there."""
+
+    work: list[Policy | Operation]
+    """What there is to do, each once, in its order."""
+
+    @property
+    def distinct(self) -> list[Policy]:
+        """The policies, each once, in their order."""
+        return [one for one in self.work if isinstance(one, Policy)]
+
+
+def choose(
+    connection: Connection,
+    names: Sequence[str],
+    *,
+    everything: bool = False,
+    schedule: str | None = None,
+) -> Chosen:
+    """Return what a run of some names is about.
+
+    A name is an operation or a policy; a policy can belong to two names, and runs once.
+    ``everything`` gives all operations with their enabled policies, in their order, and
+    ``schedule`` those of a bundle.
     Raises RunnerError (usage) for a name that does not exist.
     """
     known = {
         policy.name: policy
         for policy in connection.cursor(row_factory=class_row(Policy)).execute(
             "select name, operation, relation::text, action, severity, batch_size, priority, "
-            "is_enabled from maintenance.policy order by priority, name"
+            "is_enabled, coalesce(title, name) as title, (extract(epoch from "
+            "maintenance.shortest_retention(policy)) / 86400)::float8 as days "
+            "from maintenance.policy order by priority, name"
         )
     }
-    operations = list(dict.fromkeys(policy.operation for policy in known.values()))
+    listed = {one.name: one for one in read_operations(connection)}
+    of_policies = dict.fromkeys(policy.operation for policy in known.values())
+    operations = sorted(
+        {*listed, *of_policies},
+        key=lambda name: (listed[name].position if name in listed else OTHERS, name),
+    )
     for name in names:
         if name not in known and name not in operations:
             near = get_close_matches(name, [*operations, *known], n=1)
@@ -126,36 +168,61 @@ def choose(
                 hint=f"{meant}`runner run` lists what there is.",
                 code=Exit.USAGE,
             )
-    if everything:
-        enabled = [policy for policy in known.values() if policy.is_enabled]
-        return {
-            operation: [policy for policy in enabled if policy.operation == operation]
-            for operation in dict.fromkeys(policy.operation for policy in enabled)
-        }
-    return {
-        name: [policy for policy in known.values() if name in (policy.name, policy.operation)]
-        for name in names
+    is_whole = everything or schedule is not None
+    if schedule is not None:
+        bundle = connection.execute("select maintenance.bundled(%s)", (schedule,)).fetchone()
+        assert bundle is not None
+        operations = bundle[0]
+    candidates = [policy for policy in known.values() if policy.is_enabled or not is_whole]
+    groups = {
+        name: [policy for policy in candidates if name in (policy.name, policy.operation)]
+        for name in (operations if is_whole else names)
     }
+    others = {name: listed[name] for name, group in groups.items() if not group and name in listed}
+    work = list(
+        dict.fromkeys(
+            one
+            for name, group in groups.items()
+            for one in ([others[name]] if name in others else group)
+        )
+    )
+    if is_whole:  # nobody named an order: that of maintenance.policies_of
 
+        def place(one: Policy | Operation) -> tuple[int, int, str]:
+            if isinstance(one, Operation):
+                return (one.position, 0, one.name)
+            known_as = listed.get(one.operation)
+            return (known_as.position if known_as else OTHERS, one.priority, one.name)
 
-def distinct(chosen: Mapping[str, Sequence[Policy]]) -> list[Policy]:
-    """Return the policies of some names, each of them once, in the order of the names."""
-    return list(dict.fromkeys(policy for group in chosen.values() for policy in group))
+        work.sort(key=place)
+    return Chosen(groups, others, work)
 
 
 def listed(
-    url: str, names: Sequence[str] = (), *, everything: bool = False
-) -> dict[str, list[Policy]]:
-    """Return the policies that a run of these names would carry out; without any, all there are."""
+    url: str,
+    names: Sequence[str] = (),
+    *,
+    everything: bool = False,
+    schedule: str | None = None,
+) -> Chosen:
+    """Return what a run of these names would be about; without any, all there is."""
     with installed(url, program=PROGRAM, read_only=True) as connection:
-        if not names and not everything:
-            rows = connection.execute("select operation from maintenance.policy order by priority")
-            names = [operation for (operation,) in rows]
-        return choose(connection, names, everything=everything)
+        if not names and not everything and schedule is None:
+            rows = connection.execute("select operation from maintenance.policy").fetchall()
+            positions = {one.name: one.position for one in read_operations(connection)}
+            named = {name for (name,) in rows} | positions.keys()
+            names = sorted(named, key=lambda name: (positions.get(name, OTHERS), name))
+        return choose(connection, names, everything=everything, schedule=schedule)
 
 
 def plan(
-    url: str, names: Sequence[str] = (), *, everything: bool = False, exact: bool = False
+    url: str,
+    names: Sequence[str] = (),
+    *,
+    everything: bool = False,
+    schedule: str | None = None,
+    exact: bool = False,
+    all_objects: bool = False,
 ) -> Planned:
     """Say what a run would do, and write nothing. ``exact`` counts all rows.
 
@@ -165,10 +232,22 @@ def plan(
     began = monotonic()
     started_at = datetime.now(UTC)
     with installed(url, program=PROGRAM, read_only=True) as connection:
-        chosen = choose(connection, names, everything=everything)
-        made = {policy: _plan(connection, policy, exact=exact) for policy in distinct(chosen)}
-        plans = {name: [made[policy] for policy in group] for name, group in chosen.items()}
-        return Planned(connection.info.dbname, started_at, monotonic() - began, plans)
+        chosen = choose(connection, names, everything=everything, schedule=schedule)
+        made = {
+            one: _plan(connection, one, exact=exact)
+            for one in chosen.work
+            if isinstance(one, Policy)
+        }
+        plans = {
+            name: [made[policy] for policy in group]
+            for name, group in chosen.policies.items()
+            if group
+        }
+        others = [
+            plan_operation(connection, one, everything=all_objects)
+            for one in chosen.operations.values()
+        ]
+        return Planned(connection.info.dbname, started_at, monotonic() - began, plans, others)
 
 
 def _plan(connection: Connection, policy: Policy, *, exact: bool) -> Plan:
@@ -190,11 +269,16 @@ def run(
     names: Sequence[str] = (),
     *,
     everything: bool = False,
+    schedule: str | None = None,
+    all_objects: bool = False,
     order: Order = Order(),
     watch: Callable[[Progress], None] = lambda _: None,
     terms: Terms = Terms(),
 ) -> Ran:
-    """Carry out policies, by their names or those of their operations, and return what came of it.
+    """Carry out policies and operations by their names, and return what came of it.
+
+    ``everything`` runs all there is, ``schedule`` a bundle. ``all_objects`` lets operations like
+    vacuum take every object, and not only those that there is need of.
 
     ``watch`` is told how far it is, ten times a second. ``terms.stopped`` ends the run after the
     batches in hand. What a step ended with is in its result; an exception means that there was no
@@ -206,46 +290,85 @@ def run(
         connection = stack.enter_context(installed(url, program=PROGRAM))
         refuse_pooler(connection, url)
         assert_endpoint(connection)
-        chosen = choose(connection, names, everything=everything)
-        policies = distinct(chosen)
-        if everything:  # nobody named an order: that of run_operations
-            policies.sort(key=lambda policy: (policy.priority, policy.name))
+        chosen = choose(connection, names, everything=everything, schedule=schedule)
+        work = chosen.work
+        policies = chosen.distinct
         if stray := [name for name in order.accept if name not in {one.name for one in policies}]:
             raise RunnerError(f"a token is for {stray[0]}, which is not run", code=Exit.USAGE)
         crew = Crew(url, connection, stack, order.jobs)
         began = monotonic()
         started_at = datetime.now(UTC)
-        number = open_run(connection, PROGRAM, _arguments(policies, order))
+        number = open_run(connection, PROGRAM, _arguments(work, order))
         steps: list[StepResult] = []
+        operations: list[OperationResult] = []
         unknown: dict[str, Signal] = {}
         try:
-            for policy in policies:
+            for one in work:
+                deadline = None if order.max_duration is None else began + order.max_duration
+                if isinstance(one, Operation):
+                    operator = Operator(connection, url, number, deadline, watch, terms)
+                    operations.append(operator.carry_out(one, everything=all_objects))
+                    continue
                 left = None if order.max_rows is None else order.max_rows - sum(
                     step.removed for step in steps
                 )  # fmt: skip
-                deadline = None if order.max_duration is None else began + order.max_duration
-                with Step(crew, number, policy, order, left, deadline, watch, terms) as step:
+                with Step(crew, number, one, order, left, deadline, watch, terms) as step:
                     steps.append(step.carry_out())
-                unknown |= {one.signal: one for one in step.signals if one.is_high is None}
-        finally:
-            if not connection.closed:
-                with suppress(psycopg.OperationalError):  # the next run closes it
-                    connection.execute("select maintenance.close_run(%s)", (number,))
-        return Ran(
+                unknown |= {heard.signal: heard for heard in step.signals if heard.is_high is None}
+        except BaseException as error:
+            _close(connection, number)
+            _report(connection, number, None, str(error) or type(error).__name__)
+            raise
+        _close(connection, number)
+        ran = Ran(
             connection.info.dbname,
             number,
             started_at,
             monotonic() - began,
-            {name: [policy.name for policy in group] for name, group in chosen.items()},
+            {
+                name: [policy.name for policy in group]
+                for name, group in chosen.policies.items()
+                if group
+            },
             steps,
+            operations,
             list(unknown.values()),
         )
+        return replace(ran, unreported=_report(connection, number, completed(ran)))
 
 
-def _arguments(policies: Sequence[Policy], order: Order) -> dict[str, Any]:
+def _close(connection: Connection, run: int) -> None:
+    """Close a run in the log; where the connection is lost, the next run does."""
+    if not connection.closed:
+        with suppress(psycopg.OperationalError):
+            connection.execute("select maintenance.close_run(%s)", (run,))
+
+
+def _report(
+    connection: Connection, run: int, document: dict[str, Any] | None, error: str | None = None
+) -> str | None:
+    """Tell applications what came of a run; return which could not take it in, and why.
+
+    Without a document they are told what the log has. A lost connection is none of their problems.
+    """
+    if connection.closed:
+        return None
+    told = None if document is None else Jsonb(document, dumps=partial(dumps, default=plain))
+    try:
+        row = connection.execute(
+            "select maintenance.report_run(%s, %s, %s)", (run, told, error)
+        ).fetchone()
+    except psycopg.Error as failure:
+        return sentence(failure)
+    assert row is not None
+    return row[0]
+
+
+def _arguments(work: Sequence[Policy | Operation], order: Order) -> dict[str, Any]:
     """Return what a run was asked to do, for the log."""
     arguments = {
-        "policies": [policy.name for policy in policies],
+        "policies": [one.name for one in work if isinstance(one, Policy)],
+        "operations": [one.name for one in work if isinstance(one, Operation)] or None,
         "jobs": order.jobs,
         "batch_size": order.batch_size,
         "max_rows": order.max_rows,

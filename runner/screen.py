@@ -6,14 +6,13 @@ import json
 import os
 import sys
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from shutil import get_terminal_size
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from runner.documents import plain
 from runner.errors import RunnerError
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ class Screen:
     def document(self, answer: Any) -> None:
         """Print the answer for machines."""
         if self.is_json:
-            _print(json.dumps(answer, default=_plain, indent=2), sys.stdout)
+            _print(json.dumps(answer, default=plain, indent=2), sys.stdout)
 
     def error(self, error: RunnerError) -> None:
         """Say what went wrong: in PostgreSQL's three parts, or as the JSON document."""
@@ -158,9 +157,9 @@ class Bar:
             # More rows than were estimated: how many are left to go is not known any more.
             total=expected if expected and expected >= progress.removed else None,
             rows=f"{progress.removed:,}"
-            + (f" of about {expected:,} rows" if expected else " rows")
+            + (f" of about {expected:,} {progress.unit}" if expected else f" {progress.unit}")
             + (f", {speed:,.0f}/s" if speed else ""),
-            waiting=f"waits: {progress.waiting}" if progress.waiting else "",
+            waiting=f"waits: {progress.waiting}" if progress.waiting else progress.at or "",
         )
 
 
@@ -270,19 +269,6 @@ def _print(text: str, stream: TextIO | None) -> None:
     except OSError:
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _plain(value: Any) -> Any:
-    """Turn what our answers are made of into what JSON knows."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def moment(time: datetime | None) -> str:

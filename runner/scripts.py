@@ -32,6 +32,9 @@ CREATE = re.compile(
     re.MULTILINE,
 )
 DROP_ARCHIVES = "select maintenance.drop_archives();"
+DROP_ARCHIVE = re.compile(
+    r"^select maintenance\.drop_archive\(to_regclass\('(\w+\.\w+)'\)\);", re.MULTILINE
+)
 GIVE_BACK = re.compile(
     r"^select maintenance\.give_back\(\s*'(?P<chain>\w+)', '(?P<kind>table|column)', "
     r"'(?P<table>\w+\.\w+)(?:\.(?P<column>\w+))?'\s*\);",
@@ -140,8 +143,13 @@ class Script:
 
     @property
     def drops_archives(self) -> bool:
-        """Whether the rollback drops the archives that policies moved rows into."""
+        """Whether the rollback drops all archives that policies moved rows into."""
         return DROP_ARCHIVES in self.rollback_sql
+
+    @property
+    def archives(self) -> list[str]:
+        """The archives that the rollback drops by their names, where a script had them made."""
+        return DROP_ARCHIVE.findall(self.rollback_sql)
 
 
 def _created(text: str) -> list[Created]:

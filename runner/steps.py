@@ -88,6 +88,10 @@ class Policy:
     batch_size: int
     priority: int
     is_enabled: bool
+    title: str
+    """What reports call it."""
+    days: float | None
+    """How old the youngest row is that may go; None where no time decides."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,10 @@ class Progress:
     """An estimate; None where there is none."""
     waiting: str | None
     """What the run waits for, if it does."""
+    unit: str = "rows"
+    """Of what ``removed`` and ``expected`` are numbers."""
+    at: str | None = None
+    """What it is at, where that is worth saying."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +173,16 @@ class StepResult:
     seconds: float
     left_over: int | None
     sqlstate: str | None
+    title: str
+    """What reports call the policy."""
+    days: float | None
+    """How old the youngest row was that might go; None where no time decides."""
     vacuum: Vacuumed | None = None
+
+    @property
+    def deleted(self) -> int:
+        """Rows that are gone from the table: those that were only changed are not."""
+        return 0 if self.action == "set" else self.removed
 
     @property
     def status(self) -> str:
@@ -602,12 +619,12 @@ class Step:
         assert row is not None
         self._terms.say(row[0])
         began = monotonic()
-        with _warnings(connection) as warnings:
+        with warnings(connection) as heard:
             try:
                 connection.execute(literal(row[0]))
             except psycopg.Error as error:
-                warnings.append(sentence(error))
-        return Vacuumed(row[0], monotonic() - began, "; ".join(warnings) or None)
+                heard.append(sentence(error))
+        return Vacuumed(row[0], monotonic() - began, "; ".join(heard) or None)
 
     def _result(self, step: int, seconds: float, vacuum: Vacuumed | None = None) -> StepResult:
         row = (
@@ -621,7 +638,14 @@ class Step:
             .fetchone()
         )
         assert row is not None
-        return StepResult(**row, action=self._policy.action, seconds=seconds, vacuum=vacuum)
+        return StepResult(
+            **row,
+            action=self._policy.action,
+            seconds=seconds,
+            title=self._policy.title,
+            days=self._policy.days,
+            vacuum=vacuum,
+        )
 
     def _failure(self, error: psycopg.Error, seconds: float) -> StepResult:
         """Return what there is to say of a step that could not even be opened, nor logged."""
@@ -641,11 +665,13 @@ class Step:
             seconds=seconds,
             left_over=None,
             sqlstate=error.sqlstate,
+            title=self._policy.title,
+            days=self._policy.days,
         )
 
 
 @contextmanager
-def _warnings(connection: Connection) -> Generator[list[str]]:
+def warnings(connection: Connection) -> Generator[list[str]]:
     """Collect what the server warns of: VACUUM of another's table is no error to it."""
     heard: list[str] = []
 

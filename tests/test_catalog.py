@@ -13,6 +13,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from runner.migrate import migrate
+from runner.scripts import chains
 from tests.statements import column, execute
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ def generous(server: TestServer, admin: Connection) -> Iterator[Connection]:
     with psycopg.connect(server.url(name), autocommit=True) as owner:
         for kind in ("tables", "functions", "sequences", "types", "schemas"):
             execute(owner, f"alter default privileges grant all on {kind} to public")
-    migrate(server.url(name))
+    migrate(server.url(name), applications=chains()[1:])
     with psycopg.connect(server.url(name)) as connection:
         yield connection
     execute(admin, f"drop database {name} with (force)")

@@ -13,6 +13,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from runner.clients import command, find
+from runner.scripts import chains
 from tests.conftest import TestServer, run
 from tests.runner.test_commands import COMMANDS
 
@@ -105,9 +106,10 @@ def test_the_readme_needs_two_commands_on_a_new_machine() -> None:
     assert re.search(r"^test:", makefile, re.MULTILINE)
 
 
-def test_every_migration_with_a_table_of_ones_own_is_in_the_guide() -> None:
-    guide = (ROOT / "docs/matcha.md").read_text()
-    shown = run("show", "--all", "--app", "matcha").stdout
-    ids = re.findall(r"^-- matcha/(\w+)$", shown, re.MULTILINE)
+@pytest.mark.parametrize("application", chains()[1:])
+def test_every_migration_of_an_application_is_in_its_guide(application: str) -> None:
+    guide = (ROOT / f"docs/{application}.md").read_text()
+    shown = run("show", "--all", "--app", application).stdout
+    ids = re.findall(rf"^-- {application}/(\w+)$", shown, re.MULTILINE)
     assert ids
     assert not [name for name in ids if f"`{name}`" not in guide]

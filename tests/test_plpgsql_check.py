@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from runner.migrate import migrate
+from runner.scripts import chains
 from tests.statements import execute, rows
 
 if TYPE_CHECKING:
@@ -68,9 +70,13 @@ ACCEPTED = re.compile(
 
 @pytest.fixture
 def checked(db: Connection) -> Connection:
-    """A database with the extension, which crashes a session that creates it, undone, once more."""
+    """A database with all applications, and the extension.
+
+    That crashes a session which creates it, undone, once more.
+    """
     if "RUNNER_PG_BIN" not in os.environ:
         pytest.skip("the embedded server has no plpgsql_check; Debian's PostgreSQL 15 does")
+    migrate(db.info.dsn, applications=chains()[1:])
     execute(db, "create extension plpgsql_check")
     return db
 

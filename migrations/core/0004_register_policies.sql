@@ -50,6 +50,8 @@ create table maintenance.policy (
         constraint policy_name_check check (name ~ '^[a-z][a-z0-9_]{0,49}$'),
     relation regclass not null,
     chain text,
+    title text
+        constraint policy_title_check check (title ~ '[^[:space:]]'),
     operation text not null
         constraint policy_operation_check check (operation ~ '^[a-z][a-z0-9_]{0,49}$'),
     is_enabled boolean not null,
@@ -104,6 +106,7 @@ create table maintenance.policy (
     version bigint not null,
     changed_at timestamptz not null,
     changed_by name not null,
+    constraint policy_title_key unique (operation, title),
     constraint policy_reason_check
     check ((selector is not null) <> (jsonb_array_length(branches) > 0))
 );
@@ -115,6 +118,7 @@ comment on table maintenance.policy is
 comment on column maintenance.policy.name is 'What the policy is called.';
 comment on column maintenance.policy.relation is 'Table whose rows it tends.';
 comment on column maintenance.policy.chain is 'Chain that shipped it; null: a user registered it.';
+comment on column maintenance.policy.title is 'What reports call it; null: its name.';
 comment on column maintenance.policy.operation is 'Operation that it is a part of: tokens, logs...';
 comment on column maintenance.policy.is_enabled is 'Whether it may run.';
 comment on column maintenance.policy.action is
@@ -160,6 +164,9 @@ comment on column maintenance.policy.changed_by is 'Who changed it.';
 
 comment on constraint policy_name_check on maintenance.policy is
     'name must be lower-case letters, digits and underscores, and at most 50 of them';
+comment on constraint policy_title_check on maintenance.policy is 'title must say something';
+comment on constraint policy_title_key on maintenance.policy is
+    'title must not be that of another policy of the operation';
 comment on constraint policy_operation_check on maintenance.policy is
     'operation must be lower-case letters, digits and underscores, and at most 50 of them';
 comment on constraint policy_action_check on maintenance.policy is
@@ -359,5 +366,6 @@ comment on column maintenance.pause.paused_at is 'When.';
 \ir ../../sql/core/functions/run_with_patience.sql
 \ir ../../sql/core/functions/evolve_archive.sql
 \ir ../../sql/core/functions/archived_rows.sql
+\ir ../../sql/core/functions/drop_archive.sql
 \ir ../../sql/core/functions/drop_archives.sql
 \ir ../../sql/core/functions/attest_backup.sql

@@ -90,6 +90,16 @@ where maintenance.has_column('public.user_deck_progress', 'progress_percentage')
 select maintenance.withdraw_function('matcha', 'public.refresh_deck_progress(uuid,uuid)')
 where to_regprocedure('public.refresh_deck_progress(uuid,uuid,integer)') is not null;
 
+\ir ../../sql/matcha/procedures/refresh_stale_progress.sql
+\ir ../../sql/matcha/functions/find_stale_progress.sql
+\ir ../../sql/matcha/views/stale_progress.sql
+
+select maintenance.offer_statements(
+    operation => 'progress',
+    source => 'maintenance.stale_progress',
+    chain => 'matcha'
+);
+
 select maintenance.register_policy(
     policy => 'password_reset_tokens',
     relation => 'public.password_reset_tokens',

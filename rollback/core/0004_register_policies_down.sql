@@ -6,7 +6,8 @@ select maintenance.remove_policy(policy.name, policy.chain) from maintenance.pol
 
 drop function maintenance.attest_backup(text, text, timestamptz);
 drop function maintenance.drop_archives();
-drop function maintenance.archived_rows();
+drop function maintenance.drop_archive(regclass);
+drop function maintenance.archived_rows(regclass);
 drop function maintenance.evolve_archive(text);
 drop function maintenance.run_with_patience(regclass, text);
 drop function maintenance.create_archive(regclass, text);

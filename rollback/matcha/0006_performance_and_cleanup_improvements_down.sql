@@ -6,6 +6,13 @@ select maintenance.remove_policy('refresh_tokens', chain => 'matcha');
 select maintenance.remove_policy('email_verification_tokens', chain => 'matcha');
 select maintenance.remove_policy('password_reset_tokens', chain => 'matcha');
 
+delete from maintenance.statement_source
+where chain = 'matcha';
+
+drop view maintenance.stale_progress;
+drop function maintenance.find_stale_progress();
+drop procedure maintenance.refresh_stale_progress(bigint);
+
 select maintenance.give_back(
     'matcha', 'trigger',
     'public.refresh_tokens.trigger_cleanup_refresh_tokens'

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,9 +31,20 @@ from runner.screen import Bar, Output, Screen, cells, new_table
 
 if TYPE_CHECKING:
     from runner.control import Entry
+    from runner.operations import OperationResult
     from runner.policies import PolicyPlan
-    from runner.runs import Plan, Planned, Ran
+    from runner.runs import Chosen, Plan, Planned, Ran
     from runner.steps import Order, Policy, StepResult
+
+
+class Schedule(StrEnum):
+    """How often a bundle of operations runs; it has those of every shorter one as well."""
+
+    HOURLY = "hourly"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
 
 Duration = Annotated[
     str | None,
@@ -50,8 +62,18 @@ def run(
         typer.Option(metavar="NAME", help="The same as an argument.", show_default=False),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Run everything there is.")] = False,
+    schedule: Annotated[
+        Schedule | None,
+        typer.Option(help="Run what runs that often, or more often.", show_default=False),
+    ] = None,
+    all_tables: Annotated[
+        bool, typer.Option("--all-tables", help="With vacuum, analyze: every table.")
+    ] = False,
+    all_indexes: Annotated[
+        bool, typer.Option("--all-indexes", help="With reindex: every index.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be removed, and write nothing.")
+        bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
     ] = False,
     exact: Annotated[
         bool, typer.Option("--exact", help="With --dry-run, count all rows, not up to 10,000.")
@@ -108,7 +130,9 @@ def run(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Remove what policies say, batch by batch. Without a name, list what there is.
+    """Carry out operations: remove what policies say, batch by batch, and tend what is left.
+
+    Without a name, list what there is.
 
     Ctrl-C and SIGTERM let the batches in hand finish; a second one rolls them back. What severity
     MEDIUM and above asks for is confirmed on a terminal, or with --yes.
@@ -116,7 +140,7 @@ def run(
     with answering(output, json, quiet=quiet, verbose=verbose) as screen:
         from runner import api
         from runner.connection import refuse_pooler_url
-        from runner.runs import distinct
+        from runner.documents import completed, simulated
         from runner.signals import stop_requests
 
         settings = settings_for(screen, database_url)
@@ -127,14 +151,29 @@ def run(
             screen.say(f"run {stop} was asked to end after its current batch")
             screen.document({"run": stop, "stop_requested": True})
             return
-        if not chosen and not everything:
+        if not chosen and not everything and schedule is None:
             _list(screen, api.listed(url))
             return
-        _check(chosen, everything=everything, force=force, reason=reason, accept=accept)
+        _check(
+            chosen,
+            everything=everything,
+            schedule=schedule,
+            force=force,
+            reason=reason,
+            accept=accept,
+        )
+        all_objects = all_tables or all_indexes
         if dry_run:
-            planned = api.plan(url, chosen, everything=everything, exact=exact)
-            _show_plans(screen, planned.all)
-            screen.document(_simulated(planned))
+            planned = api.plan(
+                url,
+                chosen,
+                everything=everything,
+                schedule=schedule,
+                exact=exact,
+                all_objects=all_objects,
+            )
+            _show_plans(screen, planned)
+            screen.document(simulated(planned))
             if planned.code:
                 raise typer.Exit(int(planned.code))
             return
@@ -143,12 +182,13 @@ def run(
         if accept is not None:
             accepted[_only_policy(api.listed(url, chosen))] = accept
         elif force:
-            planned = api.plan(url, chosen, everything=everything)
+            planned = api.plan(url, chosen, everything=everything, schedule=schedule)
             accepted = {
                 plan.policy.name: plan.token for plan in planned.all if plan.token is not None
             }
         if not yes:
-            for policy in distinct(api.listed(url, chosen, everything=everything)):
+            asked = api.listed(url, chosen, everything=everything, schedule=schedule)
+            for policy in asked.distinct:
                 accepted |= _confirm(screen, url, policy, accepted)
         order = api.Order(
             jobs=settings.jobs if jobs is None else jobs,
@@ -170,6 +210,8 @@ def run(
                     url,
                     names,
                     everything=everything and not names,
+                    schedule=None if names else schedule,
+                    all_objects=all_objects,
                     order=order,
                     watch=bar.show,
                     terms=api.Terms(say=screen.note, stopped=stopped),
@@ -182,7 +224,7 @@ def run(
         if offered := {} if yes else _offer(screen, url, ran):
             again = carry_out([*offered], replace(order, accept=offered))
             codes = [step.code for step in ran.steps if step.policy not in offered] + [again.code]
-        screen.document(_completed(ran))
+        screen.document(completed(ran))
         if code := api.worst(codes):
             raise typer.Exit(int(code))
 
@@ -191,11 +233,16 @@ def _check(
     names: Sequence[str],
     *,
     everything: bool,
+    schedule: Schedule | None,
     force: bool,
     reason: str | None,
     accept: str | None,
 ) -> None:
     """Raise RunnerError (usage) for options that do not go together."""
+    if schedule is not None and (names or everything):
+        raise RunnerError(
+            "--schedule says what to run, and does not go with names or --all", code=Exit.USAGE
+        )
     if names and everything:
         raise RunnerError("--all means everything, and does not go with names", code=Exit.USAGE)
     if force and not (reason or "").strip():
@@ -208,11 +255,9 @@ def _check(
         raise RunnerError("--accept and --force do not go together", code=Exit.USAGE)
 
 
-def _only_policy(chosen: dict[str, list[Policy]]) -> str:
+def _only_policy(chosen: Chosen) -> str:
     """Return the one policy that a token can be for."""
-    from runner.runs import distinct
-
-    policies = [policy.name for policy in distinct(chosen)]
+    policies = [policy.name for policy in chosen.distinct]
     if len(policies) != 1:
         raise RunnerError(
             "--accept is for one policy",
@@ -223,19 +268,22 @@ def _only_policy(chosen: dict[str, list[Policy]]) -> str:
     return policies[0]
 
 
-def _list(screen: Screen, chosen: dict[str, list[Policy]]) -> None:
+def _list(screen: Screen, chosen: Chosen) -> None:
     """List operations and their policies: that is an answer and no error."""
-    table = new_table("operation", "policy", "table", "severity")
-    for operation, policies in chosen.items():
+    table = new_table("operation", "policy, or what it does", "table", "severity")
+    for operation, policies in chosen.policies.items():
         for policy in policies:
             state = "" if policy.is_enabled else " (disabled)"
             table.add_row(operation, policy.name + state, policy.relation, policy.severity)
-    if chosen:
-        screen.table(table)
-        screen.say("\nrunner run NAME... [--dry-run], or runner run --all")
-    else:
+        if not policies:
+            table.add_row(operation, chosen.operations[operation].title, "", "")
+    screen.table(table)
+    screen.say("\nrunner run NAME... [--dry-run], or runner run --all")
+    if not any(chosen.policies.values()):
         screen.say("there is no policy yet: `runner policy add NAME TABLE` makes one")
-    screen.document({name: [policy.name for policy in group] for name, group in chosen.items()})
+    screen.document(
+        {name: [policy.name for policy in group] for name, group in chosen.policies.items()}
+    )
 
 
 def _confirm(
@@ -295,8 +343,9 @@ def _eligible(plan: PolicyPlan) -> str:
     return f"{more}{plan.eligible:,}"
 
 
-def _show_plans(screen: Screen, plans: Sequence[Plan]) -> None:
-    """Show what runs would remove, a line for each, and what lifts a guard."""
+def _show_plans(screen: Screen, planned: Planned) -> None:
+    """Show what a run would do, a line for each policy and statement, and what lifts a guard."""
+    plans = planned.all
     table = new_table(
         "policy", "table", "would remove", "oldest", "how", "guard", numbers=("would remove",)
     )
@@ -317,9 +366,12 @@ def _show_plans(screen: Screen, plans: Sequence[Plan]) -> None:
                 details.verdict,
             )
         )
-    screen.table(table)
+    if plans:
+        screen.table(table)
     for plan in plans:
         _say_refusal(screen, plan)
+    for one in planned.operations:
+        _show_operation(screen, one)
 
 
 def _say_refusal(screen: Screen, plan: Plan) -> None:
@@ -366,10 +418,13 @@ def _show_run(screen: Screen, ran: Ran) -> None:
             rate,
             step.exit_reason,
         )
-    screen.table(table)
+    if ran.steps:
+        screen.table(table)
     for step in ran.steps:
         for line in _remarks(step):
             screen.say(line)
+    for one in ran.operations:
+        _show_operation(screen, one)
     for signal in ran.unknown:
         screen.say(str(signal))
     for step in ran.steps:
@@ -377,6 +432,36 @@ def _show_run(screen: Screen, ran: Ran) -> None:
             screen.ask(f"error: {step.policy}: {step.exit_reason}: {step.message}")
         if step.exit_reason == "guard":
             screen.ask(f"hint: runner run {step.policy} --dry-run shows what would go")
+    if ran.unreported is not None:
+        screen.warn(f"run {ran.run} is not in the record of {ran.unreported}")
+
+
+def _show_operation(screen: Screen, done: OperationResult) -> None:
+    """Show what an operation without policies did or would do: statements, or the rows of a report.
+
+    What failed is an error of its own.
+    """
+    screen.say(f"{done.operation}: {done.message}")
+    if done.tasks or done.planned:
+        table = new_table("statement", "why", "time", "ended", numbers=("time",))
+        for task in done.tasks:
+            table.add_row(
+                *cells(task.statement, task.reason, f"{task.seconds:.2f} s", task.exit_reason)
+            )
+        for task in done.planned:
+            table.add_row(*cells(task.statement, task.reason, "", ""))
+        screen.table(table)
+    for group in done.report.values():
+        if len(group) == 1:
+            for name, value in group[0].items():
+                screen.say(f"  {name.replace('_', ' ')}: {cells(value)[0]}")
+        elif group:
+            table = new_table(*group[0])
+            for row in group:
+                table.add_row(*cells(*row.values()))
+            screen.table(table)
+    for error in done.errors:
+        screen.ask(f"error: {done.operation}: {error}")
 
 
 def _remarks(step: StepResult) -> list[str]:
@@ -391,66 +476,6 @@ def _remarks(step: StepResult) -> list[str]:
         done = step.vacuum.problem or f"{step.vacuum.seconds:.1f} s"
         lines.append(f"{step.policy}: {step.vacuum.command}: {done}")
     return lines
-
-
-def _completed(ran: Ran) -> dict[str, Any]:
-    """Return a run as the document for machines: a key for each name that was asked for."""
-    document: dict[str, Any] = {}
-    for name, policies in ran.asked.items():
-        steps = [step for step in ran.steps if step.policy in policies]
-        worst = max(steps, key=lambda step: ("skipped", "completed", "error").index(step.status))
-        removed = sum(step.removed for step in steps)
-        document[name] = {
-            "status": worst.status,
-            "operation": worst.operation,
-            "message": worst.message or f"{removed} rows removed",
-            "exit_reason": worst.exit_reason,
-            "rows_processed": removed,
-            "rows_deleted": sum(step.removed for step in steps if step.action != "set"),
-            "details": {step.policy: step for step in steps},
-            "errors": [
-                f"{step.policy}: {step.exit_reason}: {step.message}"
-                for step in steps
-                if step.status == "error"
-            ],
-        }
-    document["metadata"] = _metadata(ran, dry_run=False) | {
-        "run": ran.run,
-        "unknown": ran.unknown,
-    }
-    return document
-
-
-def _simulated(planned: Planned) -> dict[str, Any]:
-    """Return plans as the document for machines, in the shape that a run has."""
-    document: dict[str, Any] = {}
-    for name, group in planned.plans.items():
-        errors = [f"{plan.policy.name}: {plan.error}" for plan in group if plan.error is not None]
-        refused = [plan.policy.name for plan in group if plan.is_refused]
-        eligible = sum(plan.details.eligible for plan in group if plan.details is not None)
-        document[name] = {
-            "status": "error" if errors else "simulated",
-            "operation": group[0].policy.operation,
-            "message": f"the guard would refuse {', '.join(refused)}"
-            if refused
-            else f"{eligible} rows would be removed",
-            "exit_reason": "error" if errors else "guard" if refused else None,
-            "rows_processed": eligible,
-            "rows_deleted": 0,
-            "details": {plan.policy.name: plan.details for plan in group},
-            "errors": errors,
-        }
-    document["metadata"] = _metadata(planned, dry_run=True)
-    return document
-
-
-def _metadata(answer: Ran | Planned, *, dry_run: bool) -> dict[str, Any]:
-    return {
-        "timestamp": answer.started_at,
-        "duration_seconds": round(answer.seconds, 3),
-        "dry_run": dry_run,
-        "database": answer.database,
-    }
 
 
 def history(
@@ -483,7 +508,8 @@ def history(
                         f"run {entry.run} put {entry.restored:,} rows of run {entry.undoes} back"
                     )
                 if entry.message:
-                    screen.say(f"run {entry.run}, {entry.policy}: {entry.message}")
+                    what = entry.policy or entry.statement
+                    screen.say(f"run {entry.run}, {what}: {entry.message}")
         else:
             screen.say("nothing has run yet")
         screen.document(entries)
@@ -491,12 +517,13 @@ def history(
 
 def _history(entries: Sequence[Entry]) -> Any:
     numbers = ("run", "removed", "batches", "longest", "time")
-    table = new_table("run", "policy", "began", *numbers[1:], "ended", "by", numbers=numbers)
+    what = "policy, or statement"
+    table = new_table("run", what, "began", *numbers[1:], "ended", "by", numbers=numbers)
     for entry in entries:
         longest = entry.longest_batch.total_seconds() * 1000 if entry.longest_batch else 0
         table.add_row(
             str(entry.run),
-            entry.policy or "",
+            entry.policy or entry.statement or "",
             f"{entry.started_at:%Y-%m-%d %H:%M:%S %Z}",
             "" if entry.removed is None else f"{entry.removed:,}",
             "" if entry.batches is None else f"{entry.batches:,}",

@@ -222,20 +222,23 @@ MONITORS = {
     "preview", "plan_policy", "describe_policy", "forecast", "is_alive", "pause_reason",
     "load_signals", "plan_undo", "file_columns", "leaves_of", "oldest_archived", "parts_of",
     "policy_archives", "equivalent_indexes", "free_index_name", "index_definition",
-    "find_sweep_faults", "find_sweep_risks",
+    "find_sweep_faults", "find_sweep_risks", "shortest_retention",
+    "find_stale_progress", "vacuum_statement",
     "access_rights", "assert_endpoint", "count_tokens", "executor_of", "identify", "is_intact",
     "removable", "diagnose", "diagnose_identity", "diagnose_indexes", "diagnose_policies",
     "diagnose_policy", "diagnose_rights", "diagnose_runs", "diagnose_server", "diagnose_sweeps",
+    "aligned_width", "column_widths", "items_per_page", "maintenance_estimate", "posting_lists",
+    "running_queries",
 }  # fmt: skip
 OPERATORS = MONITORS | {
     "run_policy", "run_operations", "drive_step", "drive_batches", "next_transaction",
     "purge_batch", "stop_run", "pause_runs", "resume_runs", "split_step", "join_parts",
-    "check_step", "vacuum_command", "open_run",
+    "check_step", "vacuum_command", "open_run", "open_task", "close_task", "bundled",
     "open_step", "run_batch", "close_step", "close_run", "policies_of", "deadline_of_call",
     "assert_outside_transaction", "attest_backup", "assert_undoable", "open_undo",
     "undo_batch", "undo_run", "begin_archive_export", "plan_archive_export",
     "record_archive_file", "return_archived", "stage_archive_file", "take_archived",
-    "unrecorded_files",
+    "unrecorded_files", "report_run", "note_sizes",
 }  # fmt: skip
 
 

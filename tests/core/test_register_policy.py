@@ -239,6 +239,7 @@ BAD: list[tuple[Any, str]] = [
     ({"column": "at", "max_silence": "0 s"}, "max_silence must be positive"),
     ({"column": "at", "severity": "SEVERE"}, "severity must be LOW, MEDIUM, HIGH or CRITICAL"),
     ({"column": "at", "operation": "Clean up"}, "operation must be lower-case letters, digits"),
+    ({"column": "at", "title": " "}, "title must say something"),
 ]  # fmt: skip
 
 

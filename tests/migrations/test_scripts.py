@@ -135,6 +135,12 @@ def test_sql_keeps_to_100_columns_and_to_spaces(folder: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("folder", ["migrations", "rollback", "sql", "runner/queries"])
+def test_sql_is_of_characters_that_every_encoding_has(folder: str) -> None:
+    paths = (home() / folder).rglob("*.sql")
+    assert not [str(path) for path in paths if not path.read_text(encoding="utf-8").isascii()]
+
+
 def test_applications_come_after_core() -> None:
     names = [one.chain for one in scripts(["matcha"])]
     assert names == sorted(names, key=lambda chain: chain != "core")

@@ -21,7 +21,7 @@ from tests.migrations.dumps import structure
 
 COMMANDS = [
     *("demo", "migrate", "rollback", "status", "show", "run", "history", "undo", "pause"),
-    *("resume", "stats", "doctor", "adopt-clone", "psql", "policy", "archive", "lease"),
+    *("resume", "stats", "report", "doctor", "adopt-clone", "psql", "policy", "archive", "lease"),
     *("grants", "db", "config"),
 ]
 

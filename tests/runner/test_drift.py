@@ -84,7 +84,7 @@ CHANGES = [
         "alter view maintenance.policy_status reset (security_invoker)",
         [("view maintenance.policy_status", "changed")],
     ),
-    ("drop view maintenance.index_usage", [("view maintenance.index_usage", "gone")]),
+    ("drop view maintenance.token_growth", [("view maintenance.token_growth", "gone")]),
     (
         "alter table maintenance.pause drop column reason cascade",
         [("table maintenance.pause", "changed")],
@@ -141,7 +141,7 @@ LEGITIMATE = [
     "grant execute on function maintenance.bracketed(text) to public",
     "comment on function maintenance.bracketed(text) is 'mine'",
     "comment on table maintenance.run is null",
-    "alter view maintenance.index_usage owner to pg_monitor",
+    "alter view maintenance.token_growth owner to pg_monitor",
     "create table public.mine (id integer)",
     "create table maintenance.mine (id integer)",
     "create function public.refresh_deck_progress(text) returns void language sql as ''",
@@ -235,10 +235,10 @@ def test_a_script_does_not_bless_what_was_changed_before_it(url: str) -> None:
 
 
 def test_status_names_what_was_changed_and_ends_with_5(url: str) -> None:
-    change(url, "drop view maintenance.index_usage", "alter table maintenance.run add extra text")
+    change(url, "drop view maintenance.token_growth", "alter table maintenance.run add extra text")
     done = run("status", url=url)
     assert done.returncode == Exit.FINDINGS
-    assert "view maintenance.index_usage is gone: somebody dropped it" in done.stdout
+    assert "view maintenance.token_growth is gone: somebody dropped it" in done.stdout
     assert "table maintenance.run is not what was migrated: somebody changed it" in done.stdout
     assert "run `runner migrate --repair`" in done.stdout
     answer = json.loads(run("status", "--json", url=url).stdout)
@@ -267,7 +267,7 @@ def test_repair_puts_back_what_can_be_made_again(url: str) -> None:
         "alter function maintenance.grant_monitor(name) reset search_path",
         "drop procedure maintenance.next_transaction",
         "drop view maintenance.policy_status",
-        "drop view maintenance.index_usage",
+        "drop view maintenance.token_growth",
         "alter view maintenance.table_owners reset (security_invoker)",
         "drop index maintenance.run_step_run_idx",
         "drop index maintenance.run_step_policy_idx;"
@@ -296,7 +296,7 @@ def test_a_trigger_that_was_disabled_fires_again(url: str) -> None:
 def test_a_dry_run_of_repair_says_what_it_would_do_and_changes_nothing(url: str) -> None:
     change(
         url,
-        "drop view maintenance.index_usage",
+        "drop view maintenance.token_growth",
         "alter table maintenance.run add column extra text",
         "drop index public.idx_refresh_tokens_expires_at",
         "drop trigger trigger_cleanup_refresh_tokens on public.refresh_tokens",
@@ -305,7 +305,7 @@ def test_a_dry_run_of_repair_says_what_it_would_do_and_changes_nothing(url: str)
     done = run("migrate", "--repair", "--dry-run", url=url)
     assert done.returncode == Exit.FAILED
     assert done.stdout.splitlines() == [
-        "would repair view maintenance.index_usage",
+        "would repair view maintenance.token_growth",
         "would repair sweep of refresh_tokens",
         "would build index idx_refresh_tokens_expires_at",
     ]
@@ -321,11 +321,11 @@ def test_the_rest_is_repaired_where_a_table_of_ours_is_gone_or_altered(url: str)
         "drop table maintenance.endpoint",
         "drop table public.user_activity",
         "alter table maintenance.run alter column program drop not null",
-        "drop view maintenance.index_usage",
+        "drop view maintenance.token_growth",
     )
     done = run("migrate", "--repair", url=url)
     assert done.returncode == Exit.FAILED
-    assert done.stdout == "repaired view maintenance.index_usage\n"
+    assert done.stdout == "repaired view maintenance.token_growth\n"
     for line in (
         "error: table maintenance.endpoint was not repaired: what was in it is gone with it",
         "hint: Restore it from a backup; `runner show core/0004_register_policies` has how it is",

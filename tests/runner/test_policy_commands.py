@@ -461,7 +461,7 @@ def test_set_refuses_what_makes_no_sense_and_changes_nothing(
     assert done.stderr.startswith(f"error: {message}")
     assert state(db) == before
     if "no setting" in message:
-        assert "hint: The settings are operation, is_enabled, " in done.stderr
+        assert "hint: The settings are title, operation, is_enabled, " in done.stderr
 
 
 # enable, disable, remove

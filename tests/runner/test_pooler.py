@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from runner import api
 from runner.errors import Exit
 from tests.conftest import run
 from tests.migrations.dumps import structure
@@ -63,6 +64,15 @@ def test_migrating_through_a_pooler_is_refused(pooler: str, empty: str) -> None:
     assert done.returncode == Exit.USAGE
     assert "two connections share one session" in done.stderr
     assert structure(empty) == before
+
+
+@pytest.mark.check
+def test_report_and_doctor_see_that_they_came_through_a_pooler(pooler: str, empty: str) -> None:
+    api.migrate(empty, applications=["none"])
+    assert api.report(pooler).link.session.startswith("pooled: ")
+    assert api.report(empty).link.session == "direct"
+    found = {one.state for one in api.diagnose(pooler).findings if one.name == "session"}
+    assert found == {"problem"}
 
 
 @pytest.mark.check

@@ -73,7 +73,7 @@ def test_without_a_terminal_and_without_yes_nothing_happens(shop: str, tmp_path:
     assert (done.returncode, done.stdout) == (Exit.REFUSED, "")
     assert "would lose 2 rows of public.users" in done.stderr
     assert "a dump is taken first" in done.stderr
-    assert "error: rolling back 16 migrations" in done.stderr
+    assert "error: rolling back 18 migrations" in done.stderr
     assert everything(shop) == before
     assert not (tmp_path / "backups").exists()
 

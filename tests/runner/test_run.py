@@ -242,9 +242,14 @@ def test_everything_is_all_that_is_enabled(token: Connection, url: str) -> None:
     assert {"token", "refresh_tokens"} <= ran
     assert not {"login", "unverified_users"} & ran
     assert (count(token), count(token, "login")) == (1, 11)
-    assert ask("run", "--all", "--json", url=url).document.keys() == {
-        "tokens", "cleanup", "metadata",
+    document = ask("run", "--all", "--json", url=url).document
+    assert document.keys() == {
+        "metadata", *column(token, "select name from maintenance.operation")
     }  # fmt: skip
+    assert [document[name]["status"] for name in ("tokens", "backup", "sessions")] == [
+        "skipped", "skipped", "skipped",
+    ]  # fmt: skip
+    assert document["sessions"]["message"] == "its policies are switched off"
 
 
 def test_one_that_is_switched_off_is_skipped_and_says_so(token: Connection, url: str) -> None:

@@ -1,5 +1,6 @@
 -- Says whether runs are paused, and which leases and runs their sessions have left behind. The next
--- run cleans up after these, so none is a problem; that no run comes is one: see the policies.
+-- run cleans up after these, so none is a problem; that no run comes is one: see the policies. So
+-- is that an application has no record of the last one.
 
 create or replace function maintenance.diagnose_runs()
 returns table (subject text, name text, state text, message text, remedy text)
@@ -52,6 +53,20 @@ as $function$
               ),
               run.started_at
           )
+      )
+    union all
+    select
+        'run',
+        run.id::text,
+        'problem',
+        format('it is not in the record of %s', run.report_problem),
+        'maintenance.run_history has it; mend what kept it out'
+    from maintenance.run
+    where run.report_problem is not null
+      and run.id = (
+          select max(reported.id)
+          from maintenance.run as reported
+          where reported.reported_at is not null
       );
 $function$;
 

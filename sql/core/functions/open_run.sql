@@ -1,7 +1,7 @@
 -- Opens a run in the log, before it does anything. Returns its number.
 --
--- Runs whose session is gone are closed on the way, and those that ended 90 days ago forgotten;
--- not those that archived rows, for undoing them needs their numbers.
+-- Runs whose session is gone are closed on the way, and applications told of them; those that ended
+-- 90 days ago are forgotten, but not those that archived rows: undoing them needs their numbers.
 
 create or replace function maintenance.open_run(program text, arguments jsonb default '{}')
 returns bigint
@@ -10,6 +10,7 @@ security definer  -- nobody writes the log but functions that say what they writ
 set search_path = pg_catalog, pg_temp
 as $function$
 declare
+    v_interrupted bigint[];
     v_run bigint;
 begin
     perform maintenance.assert_adopted();
@@ -24,16 +25,47 @@ begin
       and step.ended_at is null
       and not maintenance.is_alive(run.owner_pid, run.owner_start, step.heartbeat_at);
 
-    update maintenance.run as run
-    set ended_at = clock_timestamp()
-    where run.ended_at is null
-      and not maintenance.is_alive(run.owner_pid, run.owner_start, run.started_at)
-      and not exists (
-          select
-          from maintenance.run_step as step
-          where step.run = run.id
-            and step.ended_at is null
-      );
+    update maintenance.run_task as task
+    set
+        ended_at = clock_timestamp(),
+        exit_reason = 'interrupted',
+        message = 'its session ended without a word'
+    from maintenance.run as run
+    where run.id = task.run
+      and task.ended_at is null
+      and not maintenance.is_alive(run.owner_pid, run.owner_start, task.started_at);
+
+    with closed as (
+        update maintenance.run as run
+        set ended_at = clock_timestamp()
+        where run.ended_at is null
+          and not maintenance.is_alive(run.owner_pid, run.owner_start, run.started_at)
+          and not exists (
+              select
+              from maintenance.run_step as step
+              where step.run = run.id
+                and step.ended_at is null
+          )
+          and not exists (
+              select
+              from maintenance.run_task as task
+              where task.run = run.id
+                and task.ended_at is null
+          )
+        returning run.id
+    )
+    select array_agg(closed.id order by closed.id)
+    into v_interrupted
+    from closed;
+
+    perform maintenance.report_run(interrupted.run)
+    from unnest(v_interrupted) as interrupted (run)
+    where exists (
+        select
+        from maintenance.run_step as step
+        where step.run = interrupted.run
+          and step.action <> 'undo'
+    );
 
     delete from maintenance.run as run
     where run.id in (

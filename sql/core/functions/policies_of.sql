@@ -1,4 +1,6 @@
 -- Lists the policies of some operations that are switched on, in the order in which they run.
+--
+-- An operation that only policies know runs after those that remove rows, and before the rest.
 
 create or replace function maintenance.policies_of(operations text[])
 returns text[]
@@ -29,9 +31,10 @@ begin
     return array(
         select known.name
         from maintenance.policy as known
+        left join maintenance.operation as operation on operation.name = known.operation
         where known.is_enabled
           and (operations is null or array[known.operation, known.name] && operations)
-        order by known.priority, known.name
+        order by coalesce(operation.position, 100), known.priority, known.name
     );
 end;
 $function$;

@@ -115,7 +115,7 @@ begin
         insert into maintenance.policy
         select v_policy.*;
     exception
-        when check_violation then
+        when check_violation or unique_violation then
             declare
                 v_constraint text;
             begin
@@ -125,11 +125,14 @@ begin
                     message = format(
                         'policy %s: %s',
                         policy,
-                        (
-                            select obj_description(checked.oid, 'pg_constraint')
-                            from pg_catalog.pg_constraint as checked
-                            where checked.conname = v_constraint
-                              and checked.conrelid = 'maintenance.policy'::regclass
+                        coalesce(
+                            (
+                                select obj_description(checked.oid, 'pg_constraint')
+                                from pg_catalog.pg_constraint as checked
+                                where checked.conname = v_constraint
+                                  and checked.conrelid = 'maintenance.policy'::regclass
+                            ),
+                            sqlerrm
                         )
                     );
             end;

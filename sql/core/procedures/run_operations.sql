@@ -19,6 +19,7 @@ declare
     v_removed bigint;
     v_reason text;
     v_message text;
+    v_unreported text;
 begin
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
@@ -55,9 +56,17 @@ begin
 
     call maintenance.next_transaction();
     perform maintenance.close_run(run);
+    commit;
+
+    call maintenance.next_transaction();
+    v_unreported := maintenance.report_run(run, error => failed);
     -- A trigger may have left the session another path.
     perform pg_catalog.set_config('search_path', v_path, false);
     commit;
+
+    if v_unreported is not null then
+        raise warning 'run % is not in the record of %', run, v_unreported;
+    end if;
 
     if failed is not null then
         raise exception using

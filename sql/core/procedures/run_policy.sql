@@ -19,6 +19,7 @@ as $procedure$
 declare
     v_path text := pg_catalog.current_setting('search_path');
     v_deadline timestamptz;
+    v_unreported text;
 begin
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
@@ -46,10 +47,24 @@ begin
 
     call maintenance.next_transaction();
     perform maintenance.close_run(run);
+    commit;
+
+    call maintenance.next_transaction();
+    v_unreported := maintenance.report_run(
+        run,
+        error => case
+            when exit_reason in ('error', 'incomplete', 'guard') then
+                pg_catalog.format('%s: %s: %s', policy, exit_reason, message)
+        end
+    );
     -- A trigger may have left the session another path.
     perform pg_catalog.set_config('search_path', v_path, false);
     commit;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+    if v_unreported is not null then
+        raise warning 'run % is not in the record of %', run, v_unreported;
+    end if;
 
     if exit_reason in ('error', 'incomplete', 'guard') then
         raise exception using
