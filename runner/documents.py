@@ -62,7 +62,12 @@ def completed(ran: Ran) -> dict[str, Any]:
             ],
         }
     document |= {one.operation: _operation(one) for one in ran.operations}
-    document["metadata"] = _metadata(ran, dry_run=False) | {"run": ran.run, "unknown": ran.unknown}
+    document["metadata"] = _metadata(ran, dry_run=False) | {
+        "run": ran.run,
+        "unknown": ran.unknown,
+    }
+    if ran.warnings:
+        document["metadata"]["warnings"] = ran.warnings
     if ran.unreported is not None:
         document["metadata"]["unreported"] = ran.unreported
     return document

@@ -6,29 +6,21 @@ builds only what is left.
 
 from __future__ import annotations
 
-import threading
-import time
-from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from psycopg import Error, errors
-from psycopg.rows import class_row
 
-from runner.connection import connect, literal
+from runner.connection import literal
 from runner.database import MissingIndex, read_missing_indexes
 from runner.errors import Exit, RunnerError, sentence
-from runner.locks import BuildProgress, Session, Stopped, Terms, with_retries
-from runner.resources import query
+from runner.locks import Stopped, Terms, with_retries
+from runner.statements import carry_out, unhurried
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from psycopg import Connection
 
-LOOK = 0.2
-"""Seconds between two looks at a build."""
-PATIENT = 1.0
-"""Seconds that a build may wait for others before it is worth a word."""
 PLAIN_LOCK = "50ms"
 """What a plain build waits for writers, who queue behind it: with the build itself 100 ms."""
 
@@ -102,7 +94,7 @@ def _build_concurrently(
     if index not in read_missing_indexes(connection, chains):
         return False
     _note(connection, index)
-    with _unhurried(connection):
+    with unhurried(connection):
         if index.drop_statement is not None:
             terms.say(f"dropping index {index.name}: it is invalid, its build was broken off")
             _carry_out(connection, url, index, index.drop_statement, terms)
@@ -117,117 +109,16 @@ def _note(connection: Connection, index: MissingIndex) -> None:
     )
 
 
-@contextmanager
-def _unhurried(connection: Connection) -> Generator[None]:
-    """Within the block, let the session wait for locks as long as it takes."""
-    row = connection.execute("select current_setting('lock_timeout')").fetchone()
-    connection.execute("set lock_timeout = 0")
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.execute("select set_config('lock_timeout', %s, false)", row)
-
-
 def _carry_out(
     connection: Connection, url: str, index: MissingIndex, statement: str, terms: Terms
 ) -> None:
-    """Execute a statement in another thread; report from this one, and see to signals.
-
-    A request to stop cancels it: a build may take hours.
-    """
-    failures: list[Error] = []
-    ended = threading.Event()  # a thread whose join was interrupted may say that it has ended
-
-    def work() -> None:
-        try:
-            connection.execute(literal(statement))
-        except Error as error:
-            failures.append(error)
-        finally:
-            ended.set()
-
-    worker = threading.Thread(target=work, daemon=True)
-    is_stopped = False
-    try:
-        worker.start()
-        with _Watch(url, connection.info.backend_pid, index, terms) as watch:
-            while not ended.wait(LOOK):
-                if not is_stopped and terms.stopped():
-                    is_stopped = True
-                    terms.say(f"index {index.name} is given up")
-                if is_stopped:
-                    _cancel(connection)
-                else:
-                    watch.look()
-    finally:
-        while worker.ident is not None and not ended.is_set():  # interrupted once more
-            _cancel(connection)
-            ended.wait(LOOK)
-    if failures:
+    """Execute a statement of a build. A request to stop cancels it: a build may take hours."""
+    outcome = carry_out(connection, url, f"index {index.name}", statement, terms)
+    if outcome.error is not None:
         left = _left_over(connection, index)
-        if is_stopped:
+        if outcome.is_given_up:
             raise Stopped(detail=left) from None
-        raise _failed(index, failures[0], left) from failures[0]
-
-
-def _cancel(connection: Connection) -> None:
-    with suppress(Error):  # it may be lost
-        connection.cancel_safe(timeout=5)
-
-
-class _Watch:
-    """Sees from a second connection how far a build is, and whom it waits for."""
-
-    def __init__(self, url: str, pid: int, index: MissingIndex, terms: Terms) -> None:
-        self._url = url
-        self._pid = pid
-        self._index = index
-        self._terms = terms
-        self._stack = ExitStack()
-        self._connection: Connection | None = None
-        self._since: dict[int, float] = {}
-        """When each session that is waited for now was first seen."""
-        self._named: set[int] = set()
-
-    def __enter__(self) -> Self:
-        with suppress(RunnerError):  # the build itself needs no second connection
-            self._connection = self._stack.enter_context(
-                connect(self._url, program="runner (watching)")
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def look(self) -> None:
-        """Tell the terms how far it is, and say for whom it has been waiting for a while."""
-        if self._connection is None or self._connection.closed:
-            return
-        try:
-            progress = self._connection.execute(
-                literal(query("build_progress")), {"pid": self._pid}
-            ).fetchone()
-            waited_for = (
-                self._connection.cursor(row_factory=class_row(Session))
-                .execute(literal(query("blockers")), {"pid": self._pid})
-                .fetchall()
-            )
-        except Error:
-            return  # there is less to say then
-        now = time.monotonic()
-        self._since = {one.pid: self._since.get(one.pid, now) for one in waited_for}
-        long = [one for one in waited_for if now - self._since[one.pid] >= PATIENT]
-        if progress is not None:
-            phase, percent = progress
-            self._terms.watch_build(BuildProgress(self._index.name, phase, percent, long))
-        for one in long:
-            if one.pid not in self._named:
-                self._named.add(one.pid)
-                self._terms.say(
-                    f"index {self._index.name} waits for the transaction of {one}; writers go on "
-                    f"meanwhile. End it there, or with select pg_terminate_backend({one.pid})"
-                )
+        raise _failed(index, outcome.error, left) from outcome.error
 
 
 def _left_over(connection: Connection, index: MissingIndex) -> str:

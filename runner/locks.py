@@ -67,6 +67,7 @@ class BuildProgress:
     """How far the build of an index is."""
 
     name: str
+    """What people call the work, as ``index made``."""
     phase: str
     percent: float | None
     """Of the phase; None where PostgreSQL does not know."""

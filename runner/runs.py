@@ -28,6 +28,7 @@ from runner.operations import Operation, OperationResult, Operator, read_operati
 from runner.operations import plan as plan_operation
 from runner.policies import PolicyPlan, read_plan
 from runner.steps import PROGRAM, Crew, Order, Policy, Progress, Step, StepResult
+from runner.warnings import Warnings
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -53,6 +54,8 @@ class Ran:
     """Those without policies, in the order in which they ran."""
     unknown: list[Signal]
     """What the pace could not take into account, and for want of which right."""
+    warnings: list[str]
+    """Who might be in its way, before it began with something."""
     unreported: str | None = None
     """The applications that could not take the run into their own record, and why."""
 
@@ -302,8 +305,10 @@ def run(
         steps: list[StepResult] = []
         operations: list[OperationResult] = []
         unknown: dict[str, Signal] = {}
+        warnings = Warnings(connection, terms.say)
         try:
             for one in work:
+                warnings.look(one.name, one.relation if isinstance(one, Policy) else None)
                 deadline = None if order.max_duration is None else began + order.max_duration
                 if isinstance(one, Operation):
                     operator = Operator(connection, url, number, deadline, watch, terms)
@@ -333,6 +338,7 @@ def run(
             steps,
             operations,
             list(unknown.values()),
+            warnings.texts,
         )
         return replace(ran, unreported=_report(connection, number, completed(ran)))
 

@@ -191,7 +191,7 @@ class BuildBar:
         assert self._task is not None
         self._rich.update(
             self._task,
-            description=f"index {progress.name}",
+            description=progress.name,
             completed=progress.percent or 0,
             total=None if progress.percent is None else 100,
             phase=progress.phase,
@@ -221,7 +221,7 @@ class BuildBar:
             return
         self._next = now + NOW_AND_THEN
         percent = "" if progress.percent is None else f", {progress.percent:.0f} %"
-        self._note(f"index {progress.name}: {progress.phase}{percent}")
+        self._note(f"{progress.name}: {progress.phase}{percent}")
 
 
 def new_table(*columns: str, numbers: tuple[str, ...] = (), wraps: bool = False) -> Table:

@@ -246,6 +246,40 @@ def test_statistics_note_the_sizes_of_the_day_and_a_dry_run_does_not(
     assert column(db, noted) == ["thing"]
 
 
+# Who is in the way
+
+
+def test_who_is_in_the_way_is_named_once_before_it_begins(
+    db: Connection, url: str, another: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(db, "insert into public.thing values (1)")
+    offer(db, "insert into public.thing values (2)", operation="vacuum")
+    idle = another()
+    execute(idle, "begin; select 42")
+    assert api.run(url, ["analyze"]).warnings == [], "it has not been at it for long"
+    monkeypatch.setattr("runner.warnings.LONG", 0.05)
+    execute(db, "select pg_sleep(0.1)")
+    ran = api.run(url, ["analyze", "vacuum"])
+    [warning] = ran.warnings
+    assert warning.startswith(f"analyze: pid {idle.info.backend_pid} (")
+    assert warning.endswith("select 42")
+    assert " s: " in warning
+
+
+def test_who_holds_the_table_of_a_policy_is_named(
+    db: Connection, url: str, another: Callable[[], Connection]
+) -> None:
+    holder = another()
+    execute(holder, "begin; lock table public.refresh_tokens in share mode")
+    answer = ask("run", "refresh_tokens", "password_reset_tokens", url=url)
+    pid = holder.info.backend_pid
+    assert f"warning: refresh_tokens: pid {pid} (" in answer.err
+    assert "holds public.refresh_tokens: begin; lock table" in answer.err
+    assert answer.err.count("warning: ") == 1
+    execute(holder, "rollback")
+    assert "warning" not in ask("run", "refresh_tokens", url=url).err
+
+
 # Bundles
 
 
