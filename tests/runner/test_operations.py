@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -120,7 +121,8 @@ def test_what_is_skipped_for_want_of_a_right_is_a_failure(
     execute(db, f"grant select on maintenance.analyze_needed to {operator}")
     answer = ask("run", "analyze", url=make_conninfo(url, user=operator))
     assert answer.code == Exit.FAILED
-    assert "permission denied to vacuum" in answer.err
+    # PostgreSQL 16 and later: permission denied to vacuum "thing", skipping it
+    assert re.search(r"error: analyze: public.thing: .*\bvacuum\b", answer.err)
     assert tasks(db, "exit_reason") == [("error",)]
 
 
