@@ -4,7 +4,7 @@ drop function maintenance.describe_policy(text);
 drop view maintenance.policy_status;
 drop view maintenance.run_history;
 drop function maintenance.vacuum_command(text);
-drop function maintenance.vacuum_statement(regclass);
+drop function maintenance.vacuum_statement(text, boolean);
 drop function maintenance.load_signals(integer[], interval, interval);
 drop function maintenance.preview(text, boolean);
 drop function maintenance.plan_policy(text, boolean);

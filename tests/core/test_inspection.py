@@ -429,6 +429,8 @@ def test_a_standby_keeps_the_end_of_tables(logs: Connection) -> None:
     execute(logs, f"select pg_create_physical_replication_slot('{slot}')")
     try:
         [(_, statement)] = needs(logs, "vacuum")
+        every = "select statement from maintenance.every_vacuum where object = 'app.logs'"
+        assert column(logs, every) == [statement]
     finally:
         execute(logs, f"select pg_drop_replication_slot('{slot}')")
     assert statement == "vacuum (analyze, truncate off) app.logs"

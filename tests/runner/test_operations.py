@@ -248,6 +248,24 @@ def test_statistics_note_the_sizes_of_the_day_and_a_dry_run_does_not(
     assert column(db, noted) == ["thing"]
 
 
+def test_a_monitor_reads_the_statements_for_tables_of_a_schema_that_he_may_not_use(
+    db: Connection, role: Callable[[str], str]
+) -> None:
+    monitor = role("monitor")
+    execute(
+        db,
+        "create schema hidden; create table hidden.thing (id bigint);"
+        " insert into hidden.thing select generate_series(1, 1000); delete from hidden.thing;"
+        " select pg_stat_force_next_flush()",
+    )
+    execute(db, "select maintenance.grant_monitor(%s)", monitor)
+    until(lambda: bool(column(db, "select object from maintenance.needed_vacuum")))
+    execute(db, f"set role {monitor}")
+    for view in ("needed_vacuum", "every_vacuum"):
+        listed = f"select statement from maintenance.{view} where object = 'hidden.thing'"
+        assert column(db, listed) == ["vacuum (analyze) hidden.thing"]
+
+
 # Who is in the way
 
 

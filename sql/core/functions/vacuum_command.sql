@@ -8,7 +8,7 @@ security definer  -- operators need not be able to read the policies
 set search_path = pg_catalog, pg_temp
 as $function$
     select maintenance.vacuum_statement(
-        (maintenance.read_policy(vacuum_command.policy)).relation
+        (maintenance.read_policy(vacuum_command.policy)).relation::text
     );
 $function$;
 

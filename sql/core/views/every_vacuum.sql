@@ -6,7 +6,7 @@ as
 select
     format('%I.%I', sizes.schema_name, sizes.table_name) as object,
     maintenance.vacuum_statement(
-        format('%I.%I', sizes.schema_name, sizes.table_name)::regclass
+        format('%I.%I', sizes.schema_name, sizes.table_name)
     ) as statement,
     'every table was asked for' as reason,
     true as is_patient

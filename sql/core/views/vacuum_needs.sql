@@ -1,9 +1,6 @@
 -- Lists the tables that want a VACUUM, and why: dead rows beyond 50 and a fifth of the rows,
 -- counted by the server or known from our own log; or half the age at which autovacuum has to
 -- freeze.
---
--- Where standbys follow, pages at the end of the table are kept: giving them back takes a lock
--- that is exclusive there as well.
 
 create or replace view maintenance.vacuum_needs
 with (security_invoker = true)
@@ -30,16 +27,9 @@ select
         )
     end as reason,
     greatest(upkeep.dead_rows, upkeep.removed_since_vacuum) as dead_rows,
-    format(
-        'vacuum (%s) %I.%I',
-        concat_ws(
-            ', ',
-            case when why.is_old then 'freeze' end,
-            'analyze',
-            case when standbys.are_there then 'truncate off' end
-        ),
-        upkeep.schema_name,
-        upkeep.table_name
+    maintenance.vacuum_statement(
+        object => format('%I.%I', upkeep.schema_name, upkeep.table_name),
+        freeze => why.is_old
     ) as statement,
     case
         when bloat.wasted_percent > 10 then format(
@@ -63,13 +53,6 @@ cross join lateral (
         upkeep.dead_rows > 50 + 0.2 * upkeep.estimated_rows as is_counted,
         upkeep.removed_since_vacuum > 50 + 0.2 * upkeep.estimated_rows as is_logged
 ) as why
-cross join (
-    select
-        exists (select from pg_catalog.pg_stat_replication)
-        or exists (
-            select from pg_catalog.pg_replication_slots as slot where slot.slot_type = 'physical'
-        ) as are_there
-) as standbys
 cross join maintenance.database_facts as facts
 left join maintenance.table_bloat as bloat
     on bloat.schema_name = upkeep.schema_name
