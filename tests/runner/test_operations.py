@@ -232,9 +232,16 @@ def test_a_run_that_was_killed_leaves_its_statement_interrupted(
     assert ended == [(True,), (True,)]
 
 
-def test_a_statement_belongs_to_a_run_of_this_session(db: Connection) -> None:
-    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="run 7 does not run"):
-        execute(db, "select maintenance.open_task(7, 'analyze', 'public.thing', 'x', 'y')")
+def test_a_statement_belongs_to_a_run_of_this_session(
+    db: Connection, another: Callable[[], Connection]
+) -> None:
+    execute(another(), "select maintenance.open_run('a test')")
+    for number in (1, 7):
+        refusal = f"run {number} does not run in this session"
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=refusal):
+            execute(
+                db, "select maintenance.open_task(%s, 'analyze', 'public.thing', 'x', 'y')", number
+            )
 
 
 def test_statistics_note_the_sizes_of_the_day_and_a_dry_run_does_not(
@@ -264,6 +271,39 @@ def test_a_monitor_reads_the_statements_for_tables_of_a_schema_that_he_may_not_u
     for view in ("needed_vacuum", "every_vacuum"):
         listed = f"select statement from maintenance.{view} where object = 'hidden.thing'"
         assert column(db, listed) == ["vacuum (analyze) hidden.thing"]
+
+
+def test_a_view_that_readers_would_wait_for_is_not_waited_for(db: Connection) -> None:
+    execute(
+        db,
+        "create materialized view public.plain as select 1 as id;"
+        " create materialized view public.keyed as select 1 as id;"
+        " create unique index on public.keyed (id)",
+    )
+    listed = "select object, statement, is_patient, reason ~ 'it locks readers out: ACCESS'"
+    assert rows(db, f"{listed} from maintenance.needed_refresh order by object") == [
+        ("public.keyed", "refresh materialized view concurrently public.keyed", True, False),
+        ("public.plain", "refresh materialized view public.plain", False, True),
+    ]
+
+
+def test_more_than_a_tenth_is_bloat_and_less_is_not(db: Connection) -> None:
+    for name, share in (("little", 6), ("much", 15)):
+        execute(
+            db,
+            f"create table public.{name} (id integer, filler char(100)) with"
+            " (autovacuum_enabled = off);"
+            f" insert into public.{name} select n, '' from generate_series(1, 20000) as n;"
+            f" create index {name}_id on public.{name} (id);"
+            f" delete from public.{name} where id % 100 < {share}",
+        )
+        execute(db, f"vacuum (analyze) public.{name}")
+    for view, shown in (("bloated_tables", '"table"'), ("bloated_indexes", "index")):
+        [(name, percent)] = rows(
+            db, f"select {shown}, waste_percent from maintenance.{view} where schema = 'public'"
+        )
+        assert name.startswith("much")
+        assert 11 < percent < 19
 
 
 # Who is in the way
