@@ -337,6 +337,31 @@ def test_a_function_that_counts_more_than_ours_stays(original: str) -> None:
     assert "progress_percentage = 42" in whole(original)
 
 
+@pytest.mark.parametrize("level", [6], indirect=True)
+def test_a_column_that_was_dropped_and_a_body_that_finds_its_tables_by_the_path(
+    original: str,
+) -> None:
+    with psycopg.connect(original, autocommit=True) as connection:
+        execute(
+            connection,
+            "alter table public.user_deck_progress add progress_percentage numeric;"
+            " alter table public.user_deck_progress drop progress_percentage;"
+            " create or replace function public.cleanup_expired_refresh_tokens() returns integer"
+            " language sql as $$ with gone as (delete from refresh_tokens where expires_at < now()"
+            " returning id) select count(*)::integer from gone $$",
+        )
+        before = whole(original)
+        api.migrate(original, applications=["matcha"])
+        replaced = origins(connection, "function")["public.refresh_deck_progress(uuid,uuid)"]
+        assert replaced == "replaced", "nothing is counted in a column that is gone"
+        with connection.transaction(force_rollback=True):
+            stale = f"select refresh_stale_deck_progress({ADA})"
+            assert scalar(connection, stale) == FILLED.stale_decks
+            assert scalar(connection, stale) == 0
+        undo(original, everything=True)
+    assert whole(original) == before
+
+
 # The application goes on as before
 
 
