@@ -36,7 +36,7 @@ REPORTS = {
     "bloat": {"tables": "bloated_tables", "indexes": "bloated_indexes"},
 }
 """The views of each report, by what their rows are about."""
-UNSETTLED = ("error", "incomplete", "stopped", "budget")
+UNSETTLED = ("error", "incomplete", "lease_held", "stopped", "budget")
 """Exit reasons that an operation takes over from one of its statements, the worst first."""
 
 
@@ -181,20 +181,25 @@ class Operator:
         tasks = read_tasks(self._connection, operation.name, everything=everything)
         results: list[TaskResult] = []
         ended: str | None = None
+        held: str | None = None
         for number, task in enumerate(tasks):
             self._watch(
                 Progress(operation.name, number, len(tasks), None, "statements", task.statement)
             )
             if ended := self._ended():
                 break
-            results.append(self._execute(operation, task))
+            try:
+                results.append(self._execute(operation, task))
+            except errors.ObjectInUse as error:  # another run executes statements of it
+                ended, held = "lease_held", sentence(error)
+                break
         reasons = {result.exit_reason for result in results} | {ended}
         exit_reason = next(
             (reason for reason in UNSETTLED if reason in reasons),
             "exhausted" if tasks else "nothing_to_do",
         )
         done = sum(result.exit_reason == "exhausted" for result in results)
-        message = (
+        message = held or (
             f"{done} of {len(tasks)} statements done"
             if tasks
             else "there is no need"

@@ -306,6 +306,22 @@ def test_more_than_a_tenth_is_bloat_and_less_is_not(db: Connection) -> None:
         assert 11 < percent < 19
 
 
+def test_two_runs_do_not_execute_statements_of_one_operation_at_once(
+    db: Connection, url: str, another: Callable[[], Connection]
+) -> None:
+    offer(db, "insert into public.thing values (1)")
+    offer(db, "insert into public.thing values (2)", operation="vacuum")
+    other = another()
+    execute(other, "select maintenance.open_run('a test')")
+    execute(other, "select maintenance.open_task(1, 'analyze', 'public.thing', 'x', 'y')")
+    answer = ask("run", "analyze", "vacuum", url=url)
+    assert answer.code == Exit.BUSY
+    assert f"analyze: run 1 of process {other.info.backend_pid} is at it" in answer.out
+    assert column(db, "select id from public.thing") == [2], "another operation is free"
+    execute(other, "select maintenance.close_task(1, 'exhausted')")
+    assert ask("run", "analyze", url=url).code == Exit.DONE
+
+
 # Who is in the way
 
 

@@ -1,4 +1,6 @@
 -- Notes a statement in the log before a run executes it. Returns its number.
+--
+-- Two runs do not execute statements of one operation at once: REINDEX CONCURRENTLY would deadlock.
 
 create or replace function maintenance.open_task(
     run bigint,
@@ -14,8 +16,31 @@ set search_path = pg_catalog, pg_temp
 as $function$
 declare
     v_task bigint;
+    v_other record;
 begin
     perform maintenance.assert_adopted();
+
+    perform
+    from maintenance.operation as known
+    where known.name = open_task.operation
+    for update;  -- one after the other, until it is noted
+
+    select other.id, other.owner_pid
+    into v_other
+    from maintenance.run_task as task
+    join maintenance.run as other on other.id = task.run
+    where task.operation = open_task.operation
+      and task.ended_at is null
+      and other.id <> open_task.run
+      and maintenance.is_alive(other.owner_pid, other.owner_start, task.started_at)
+    limit 1;
+
+    if found then
+        raise exception using
+            errcode = 'object_in_use',
+            message = format('run %s of process %s is at it', v_other.id, v_other.owner_pid),
+            hint = 'Wait until it has ended: "runner history" says what runs.';
+    end if;
 
     insert into maintenance.run_task (
         run, operation, object, statement, reason, started_at, bytes_before
